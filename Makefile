@@ -1,0 +1,40 @@
+# Two commands on a fresh clone: `make demo` runs the main job, `make test` every check.
+# Python 3.11 to 3.13 and make are all they need; PYTHON=python3.12 picks another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export OMP_NUM_THREADS := 1
+
+.PHONY: demo test lint docs benchmark clean
+
+demo: $(READY)
+	$(BIN)/latflow demo
+
+test: $(READY) lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmark: $(READY)
+	$(BIN)/python benchmarks/temperature_transfer.py
+	$(BIN)/python benchmarks/flow_step.py
+
+docs: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[docs]"
+	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+
+# torch first and pinned: unpinned, its newest build brings gigabytes of CUDA
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[dev,plot,mbar]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build docs/_build *.egg-info

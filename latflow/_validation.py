@@ -1,0 +1,145 @@
+"""The one home of argument checks and of their sentences."""
+
+from __future__ import annotations
+
+import importlib
+import numbers
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "check_count",
+    "check_finite",
+    "check_fraction",
+    "check_latent_points",
+    "check_option",
+    "check_per_frame",
+    "check_positive",
+    "check_temperature",
+    "check_temperatures",
+    "check_weights",
+    "import_extra",
+]
+
+FloatArray = NDArray[np.float64]
+
+
+def check_count(value: object, name: str, *, minimum: int = 1) -> int:
+    """Return `value` as an int of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+        raise ValueError(f"Expected `{name}` to be an integer >= {minimum}, got {value!r}.")
+    return int(value)
+
+
+def check_positive(value: object, name: str, *, allow_zero: bool = False) -> float:
+    """Return `value` as a finite float above zero (or at least zero)."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not np.isfinite(value) or value < 0 or (value == 0 and not allow_zero):  # type: ignore[operator,call-overload]
+        bound = ">= 0" if allow_zero else "> 0"
+        raise ValueError(f"Expected `{name}` to be a finite number {bound}, got {value!r}.")
+    return float(value)  # type: ignore[arg-type]
+
+
+def check_fraction(value: object, name: str) -> float:
+    """Return `value` as a float with 0 <= value < 1."""
+    fraction = check_positive(value, name, allow_zero=True)
+    if fraction >= 1:
+        raise ValueError(f"Expected `{name}` to be a number with 0 <= {name} < 1, got {value!r}.")
+    return fraction
+
+
+def check_option(value: object, name: str, options: Iterable[str]) -> str:
+    """Return `value` if it is one of `options`; the error says which exist."""
+    options = tuple(options)
+    if value not in options:
+        raise ValueError(f"Expected `{name}` to be one of {', '.join(options)}, got {value!r}.")
+    return str(value)
+
+
+def check_temperature(value: object, name: str = "temperature") -> float:
+    """Return one temperature as a float; units are those of the caller's `boltzmann_constant`."""
+    return check_positive(value, name)
+
+
+def check_temperatures(values: ArrayLike, n_frames: int) -> FloatArray:
+    """Return one positive, finite temperature per frame."""
+    temperature = check_per_frame(values, n_frames, "temperature")
+    wrong = temperature <= 0
+    if wrong.any():
+        raise ValueError(
+            "Expected every `temperature` to be positive, "
+            f"got {temperature[wrong][0]:g} at frame {np.flatnonzero(wrong)[0]}."
+        )
+    return temperature
+
+
+def check_weights(values: ArrayLike | None, n_frames: int) -> FloatArray:
+    """Return one weight per frame, scaled to mean 1; None means equal weights."""
+    if values is None:
+        return np.ones(n_frames)
+    weights = check_per_frame(values, n_frames, "weights")
+    if (weights < 0).any():
+        raise ValueError(
+            "Expected no negative value in `weights`, "
+            f"got {weights[weights < 0][0]:g} at frame {np.flatnonzero(weights < 0)[0]}."
+        )
+    if weights.sum() == 0:
+        raise ValueError("Expected at least one positive value in `weights`, got only zeros.")
+    return np.asarray(weights / weights.mean())
+
+
+def check_finite(X: NDArray[Any], trajectory: NDArray[Any], frame: NDArray[Any]) -> None:
+    """Raise a ValueError that names the first trajectory and frame with a NaN or an infinity."""
+    if X.dtype.kind != "f" or np.isfinite(X).all():
+        return
+    bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
+    first = bad[np.lexsort((frame[bad], trajectory[bad]))[0]]
+    what = "NaN" if np.isnan(X[first]).any() else "infinity"
+    raise ValueError(
+        f"Expected finite numbers in `X`, got {what} in trajectory {trajectory[first]}, frame "
+        f"{frame[first]} ({len(bad)} such frames in all)."
+    )
+
+
+def check_per_frame(values: ArrayLike, n_frames: int, name: str) -> FloatArray:
+    """Return one finite number per frame."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != (n_frames,):
+        raise ValueError(
+            f"Expected `{name}` to hold one value per frame, shape ({n_frames},), "
+            f"got {array.shape}."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"Expected finite numbers in `{name}`, got NaN or infinity at frame "
+            f"{np.flatnonzero(~np.isfinite(array))[0]}."
+        )
+    return array
+
+
+def check_latent_points(points: ArrayLike, n_components: int, name: str = "Z") -> FloatArray:
+    """Return points of the latent space as a float64 array of shape (n, n_components)."""
+    array = np.asarray(points, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != n_components:
+        raise ValueError(
+            f"Expected `{name}` of shape (n_points, {n_components}), got {array.shape}."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"Expected finite numbers in `{name}`, got NaN or infinity.")
+    return array
+
+
+def import_extra(
+    module: str, extra: str, *, find: Callable[[str], ModuleType] = importlib.import_module
+) -> ModuleType:
+    """Import an optional dependency, or say which extra brings it."""
+    try:
+        return find(module)
+    except ImportError as error:
+        raise ImportError(
+            f"`{module}` is needed for this and is not installed: pip install 'latflow[{extra}]'."
+        ) from error

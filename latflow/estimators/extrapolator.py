@@ -1,0 +1,653 @@
+"""TemperatureExtrapolator: from a few simulated temperatures to the equilibrium at any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from latflow._validation import (
+    check_count,
+    check_latent_points,
+    check_option,
+    check_per_frame,
+    check_positive,
+    check_temperature,
+)
+from latflow.estimators.latf import CHUNK, LaTFEstimator, chunk_sizes
+from latflow.estimators.reweighting import (
+    Energies,
+    Pooled,
+    Route,
+    learn_log_linear,
+    tilted_log_linear,
+)
+from latflow.estimators.stages import evaluate, torch_for_fit, warn_of_rollbacks
+from latflow.nn.model import ConditionalDensity
+from latflow.nn.training import Plan, minimise
+from latflow.thermodynamics import Mixture, free_energy_offsets
+from latflow.trajectories import (
+    FRAME_METADATA,
+    Frames,
+    TrajectoryListMixin,
+    gather_frames,
+    held_out_rows,
+    is_trajectory_list,
+    spread,
+    time_blocks,
+)
+
+__all__ = ["TemperatureExtrapolator"]
+
+METHODS = ("enthalpy", "tilted", "mbar")
+INPUTS = ("features", "cvs")
+UNITS = ("energy", "kT")
+COLDER, HOTTER = 0.7, 1.5  # default range of the generator, in simulated temperatures
+N_NODES = 32
+SUPPORT_QUANTILE = 1e-3
+FEWEST_BLOCKS = 10
+
+FloatArray = NDArray[np.float64]
+
+
+class TemperatureExtrapolator(
+    TrajectoryListMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """The equilibrium of learned collective variables at temperatures never simulated.
+
+    Fits a clone of its LaTFEstimator on simulations at two temperatures or more. The density of
+    its collective variables is log-linear in the inverse temperature up to heat-capacity terms,
+    so every training frame has a weight at every temperature, and a flow that reads the inverse
+    temperature, trained on frames drawn with these weights, generates directly.
+
+    Parameters
+    ----------
+    estimator : LaTFEstimator, optional
+        A default one if not given; one inside sklearn.frozen.FrozenEstimator is used as it is.
+    method : {"enthalpy", "tilted", "mbar"}, default="enthalpy"
+        "enthalpy" learns h, the mean potential energy (constant volume) or enthalpy (constant
+        pressure) of what it reads, by telling the temperatures apart; no energies are needed. "tilted"
+        is the estimator's own flow, whose base widens with temperature (the paper's model).
+        "mbar" takes the potential energy of every frame.
+    enthalpy_input : {"features", "cvs"}, default="features"
+        What h reads: all features, or the collective variables only. Features predict better where
+        temperatures overlap in them; with hundreds of features that hardly overlap, take "cvs".
+    n_estimators : int, default=1
+        Independent fits of h on bootstraps over blocks, for error bars of the extrapolation itself.
+    temperature_range : tuple of float, optional
+        Lowest and highest temperature that `sample` and `log_density` serve; 0.7 times the lowest to
+        1.5 times the highest simulated one if not given. Not needed by "tilted".
+    n_transforms : int, default=2
+        Couplings of the conditional flow.
+    hidden_features : tuple of int, default=(32, 32)
+        Layers of each coupling's network.
+    max_iter : int, default=1000
+        Most optimiser steps of the conditional flow.
+    learning_rate : float, default=5e-3
+    batch_size : int, default=1024
+    random_state : int, RandomState or None, default=None
+
+    Attributes
+    ----------
+    estimator_ : LaTFEstimator
+    temperatures_ : ndarray of shape (n_temperatures,)
+    density_ : torch.nn.Module or None
+        The conditional flow; None for "tilted" or without temperatures.
+    history_ : list of dict
+        As LaTFEstimator's, of h and of the conditional flow.
+    n_features_in_, feature_names_in_
+
+    References
+    ----------
+    Qiu, John, Herron, Tiwary, Latent thermodynamic flows, arXiv:2507.03174 ("tilted").
+    Geyer, Reverse logistic regression, 1994; Shirts, Chodera, J. Chem. Phys. 129, 124105 (2008).
+
+    Examples
+    --------
+    >>> from latflow import LaTFEstimator, TemperatureExtrapolator
+    >>> from latflow.datasets import make_three_hole
+    >>> cold, hot = (make_three_hole(1000, temperature=t, random_state=0) for t in (0.8, 1.4))
+    >>> model = TemperatureExtrapolator(
+    ...     LaTFEstimator(lagtime=5, max_iter=40, boltzmann_constant=1.0, random_state=0), max_iter=40
+    ... )
+    >>> model = model.fit(
+    ...     cold.trajectories + hot.trajectories, temperature=cold.temperature + hot.temperature
+    ... )
+    >>> model.sample(3, temperature=1.0, random_state=0).shape
+    (3, 2)
+    """
+
+    __metadata_request__fit = dict.fromkeys((*FRAME_METADATA, "energy"), True)
+    __metadata_request__score = dict.fromkeys(FRAME_METADATA[:4], True) | {"sample_weight": None}
+
+    def __init__(
+        self,
+        estimator: LaTFEstimator | FrozenEstimator | None = None,
+        *,
+        method: str = "enthalpy",
+        enthalpy_input: str = "features",
+        n_estimators: int = 1,
+        temperature_range: tuple[float, float] | None = None,
+        n_transforms: int = 2,
+        hidden_features: tuple[int, ...] = (32, 32),
+        max_iter: int = 1000,
+        learning_rate: float = 5e-3,
+        batch_size: int = 1024,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.method = method
+        self.enthalpy_input = enthalpy_input
+        self.n_estimators = n_estimators
+        self.temperature_range = temperature_range
+        self.n_transforms = n_transforms
+        self.hidden_features = hidden_features
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.random_state = random_state
+
+    # -------------------------------------------------------------- fit
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        temperature: Any = None,
+        energy: Any = None,
+        trajectory: ArrayLike | None = None,
+        frame: ArrayLike | None = None,
+        weights: Any = None,
+        initial_states: Any = None,
+    ) -> Self:
+        """Fit the estimator, the frames' weights at any temperature and the generator.
+
+        Parameters
+        ----------
+        X : list of array_like of shape (n_frames_i, n_features), or array_like
+        y : ignored
+        temperature : list or array_like
+            As for LaTFEstimator.fit; at least two values for "enthalpy" and "mbar".
+        energy : list or array_like, optional
+            Potential energy of each frame, in units of boltzmann_constant times temperature
+            (kJ/mol); needed by "mbar" and used by it alone.
+        trajectory, frame, weights, initial_states
+            As for LaTFEstimator.fit.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters or data that do not fit, before anything is learned.
+        """
+        self._check_parameters()
+        metadata = {
+            "temperature": temperature,
+            "weights": weights,
+            "initial_states": initial_states,
+        }
+        frames = gather_frames(
+            self, X, lagtime=None, reset=True, trajectory=trajectory, frame=frame, energy=energy,
+            **metadata,
+        )  # fmt: skip
+        self.temperatures_ = (
+            np.empty(0) if frames.temperature is None else np.unique(frames.temperature)
+        )
+        self._check_data(frames)
+        rs = check_random_state(self.random_state)
+        self.estimator_ = self._fit_estimator(X, trajectory, frame, metadata)
+        self._n_features_out = self.estimator_.n_components
+        self._lengths = np.bincount(frames.trajectory) if is_trajectory_list(X) else None
+        self.z_ = self.estimator_._encode(frames.X)
+        self.labels_ = self.estimator_.predict_latent(self.z_)
+        self.history_, self.density_, self._mixtures, self._routes = [], None, [], []
+        if len(self.temperatures_):
+            self._fit_weights(frames, rs)
+            if self.method != "tilted":
+                self._fit_density(int(rs.randint(2**31 - 1)))
+            self._support_level = float(
+                np.quantile(
+                    self._pooled_log_density(self.z_[:: -(-len(self.z_) // 5000)]), SUPPORT_QUANTILE
+                )
+            )
+        return self
+
+    def _check_parameters(self) -> None:
+        check_option(self.method, "method", METHODS)
+        check_option(self.enthalpy_input, "enthalpy_input", INPUTS)
+        for name in ("n_estimators", "n_transforms", "max_iter", "batch_size"):
+            check_count(getattr(self, name), name)
+        check_positive(self.learning_rate, "learning_rate")
+        if self.temperature_range is not None:
+            low, high = (check_temperature(t, "temperature_range") for t in self.temperature_range)
+            if low >= high:
+                raise ValueError(
+                    "Expected `temperature_range` to be (lowest, highest), "
+                    f"got {self.temperature_range!r}."
+                )
+        inner = self.estimator
+        inner = inner.estimator if isinstance(inner, FrozenEstimator) else inner
+        if inner is not None and not isinstance(inner, LaTFEstimator):
+            raise TypeError(
+                f"Expected `estimator` to be a LaTFEstimator, got {type(inner).__name__}."
+            )
+
+    def _check_data(self, frames: Frames) -> None:
+        if len(self.temperatures_) == 1 and self.method != "tilted":
+            raise ValueError(
+                f"Expected `temperature` to hold at least two values for method={self.method!r}, got "
+                f"{self.temperatures_[0]:g} only: simulate a second temperature, or use LaTFEstimator."
+            )
+        if self.method == "mbar" and len(self.temperatures_) and frames.energy is None:
+            raise ValueError(
+                "Expected `energy`, the potential energy of each frame, for method='mbar', got None; "
+                "method='enthalpy' needs no energies."
+            )
+
+    def _fit_estimator(
+        self, X: Any, trajectory: Any, frame: Any, metadata: dict[str, Any]
+    ) -> LaTFEstimator:
+        if isinstance(self.estimator, FrozenEstimator):
+            check_is_fitted(self.estimator.estimator)
+            return self.estimator.estimator
+        estimator = LaTFEstimator() if self.estimator is None else clone(self.estimator)
+        return estimator.fit(X, trajectory=trajectory, frame=frame, **metadata)
+
+    def _fit_weights(self, frames: Frames, rs: np.random.RandomState) -> None:
+        """Learn or take each frame's reduced energy and solve for the f_k, for every member."""
+        rng = np.random.default_rng(rs.randint(2**31 - 1))
+        fraction = self.estimator_.validation_fraction
+        self._pooled = pooled = Pooled(
+            betas=self._beta(self.temperatures_),
+            origin=np.searchsorted(self.temperatures_, frames.temperature),
+            weights=frames.weights,
+            blocks=independent_blocks(frames),
+            held_out=held_out_rows(frames, fraction, self.estimator_.lagtime, rng),
+        )
+        self._routes = self._learn_routes(frames, pooled, rs, rng)
+        for route in self._routes:
+            u = np.stack([route.reduced(beta) for beta in pooled.betas], axis=1)
+            if isinstance(route, Energies):
+                offsets = route.offsets(pooled)
+            else:
+                offsets = free_energy_offsets(u, pooled.counts, pooled.weights)
+            self._mixtures.append(
+                Mixture.build(u, offsets, pooled.origin, pooled.weights, pooled.blocks)
+            )
+
+    def _learn_routes(
+        self, frames: Frames, pooled: Pooled, rs: np.random.RandomState, rng: np.random.Generator
+    ) -> Sequence[Route]:
+        if self.method == "mbar":
+            return [Energies(np.asarray(frames.energy))]
+        if self.method == "tilted":
+            kt = 1 / float(self._beta(self.estimator_.reference_temperature_))
+            return [tilted_log_linear(self.estimator_.to_prior(self.z_), kt)]
+        v = frames.X.astype(np.float64) if self.enthalpy_input == "features" else self.z_
+        deviation = v.std(axis=0)
+        v = (v - v.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+        routes = []
+        for seed in rs.randint(2**31 - 1, size=self.n_estimators):
+            weights = pooled.weights if self.n_estimators == 1 else pooled.resampled(rng)
+            route = learn_log_linear(v, pooled, weights, int(seed), self.estimator_.n_threads)
+            self.history_ += route.history
+            routes.append(route)
+        return routes
+
+    def _fit_density(self, seed: int) -> None:
+        """Train the flow that reads the inverse temperature on frames drawn with their weights."""
+        generator = torch.Generator().manual_seed(seed)
+        low, high = self._range()
+        self.density_ = density = ConditionalDensity(
+            location=torch.tensor(self.z_.mean(axis=0), dtype=torch.float32),
+            scale=torch.tensor(np.maximum(self.z_.std(axis=0), 1e-12), dtype=torch.float32),
+            context_range=(float(self._beta(high)), float(self._beta(low))),
+            n_transforms=self.n_transforms,
+            transform=self.estimator_.flow,
+            hidden_features=tuple(self.hidden_features),
+            generator=generator,
+        )
+        held_out = self._pooled.held_out
+        n_draws = self.max_iter * self.batch_size // N_NODES + 1
+        rng = np.random.default_rng(seed)
+        train = self._draws(~held_out if held_out.any() else np.ones_like(held_out), n_draws, rng)
+        judge = self._draws(held_out if held_out.any() else np.ones_like(held_out), 256, rng)
+        z = torch.tensor(self.z_, dtype=torch.float32)
+
+        def loss(draws: tuple[torch.Tensor, torch.Tensor], batch: Any) -> torch.Tensor:
+            rows, beta = draws
+            return -density.log_density(z[rows[batch]], beta[batch]).mean()
+
+        with torch_for_fit(self.estimator_.n_threads):
+            outcome = minimise(
+                density,
+                lambda batch: loss(train, batch),
+                lambda: evaluate(lambda: loss(judge, slice(None))),
+                len(train[0]),
+                Plan(self.max_iter, self.learning_rate, self.batch_size),
+                generator,
+            )
+        warn_of_rollbacks(outcome, "conditional flow")
+        for record in outcome.history:
+            record["stage"] = "conditional flow"
+        self.history_ += outcome.history
+        density.double().requires_grad_(False).eval()
+
+    def _draws(
+        self, among: NDArray[np.bool_], n_each: int, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw rows with their weights at temperatures evenly spread in log T over the range."""
+        temperatures = np.geomspace(*self._range(), N_NODES)
+        rows = []
+        for t in temperatures:
+            cumulative = np.cumsum(self._weights(t) * among)
+            even = (np.arange(n_each) + rng.random(n_each)) / n_each * cumulative[-1]
+            rows.append(np.minimum(np.searchsorted(cumulative, even, side="right"), len(among) - 1))
+        beta = np.repeat(self._beta(temperatures), n_each)
+        return torch.as_tensor(np.concatenate(rows)), torch.tensor(beta, dtype=torch.float32)
+
+    # -------------------------------------------------------------- the estimator's
+
+    def transform(self, X: Any) -> Any:
+        """Return the estimator's noise-free collective variables."""
+        check_is_fitted(self)
+        return self.estimator_.transform(X)
+
+    def predict(self, X: Any) -> Any:
+        """Return the estimator's state of each frame."""
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the estimator's state probabilities of each frame."""
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    def score(self, X: Any, y: Any = None, **metadata: Any) -> float:
+        """Return the estimator's VAMP-2 score; see :meth:`LaTFEstimator.score`."""
+        check_is_fitted(self)
+        return self.estimator_.score(X, y, **metadata)
+
+    # -------------------------------------------------------------- any temperature
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        temperature: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> FloatArray:
+        """Draw collective variables from the equilibrium at a temperature.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        temperature : float, optional
+            The estimator's reference temperature if not given.
+        random_state : int, RandomState or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+
+        Raises
+        ------
+        ValueError
+            For a temperature outside `temperature_range`.
+        """
+        check_is_fitted(self)
+        temperature = self._temperature(temperature)
+        if self.density_ is None:
+            return self.estimator_.sample(n_samples, temperature, random_state)
+        n = check_count(n_samples, "n_samples")
+        beta = self._beta(self._in_range(temperature))
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            parts = [self.density_.sample(m, float(beta), generator) for m in chunk_sizes(n)]
+        return np.concatenate([part.numpy() for part in parts])
+
+    def log_density(self, Z: ArrayLike, temperature: float | None = None) -> FloatArray:
+        """Return the normalised log-density of collective variables at a temperature.
+
+        Parameters
+        ----------
+        Z : array_like of shape (n_points, n_components)
+        temperature : float, optional
+
+        Returns
+        -------
+        ndarray of shape (n_points,)
+            In nats.
+        """
+        check_is_fitted(self)
+        temperature = self._temperature(temperature)
+        z = check_latent_points(Z, self.estimator_.n_components)
+        if self.density_ is None:
+            return self.estimator_.log_density(z, temperature)
+        beta = float(self._beta(self._in_range(temperature)))
+        with torch.no_grad():
+            parts = [
+                self.density_.log_density(
+                    torch.tensor(z[k : k + CHUNK]),
+                    torch.full((len(z[k : k + CHUNK]),), beta).double(),
+                )
+                for k in range(0, max(len(z), 1), CHUNK)
+            ]
+        return np.concatenate([part.numpy() for part in parts])
+
+    def frame_weights(self, temperature: float | None = None) -> Any:
+        """Return the weight of every training frame at a temperature; they sum to 1.
+
+        Parameters
+        ----------
+        temperature : float, optional
+
+        Returns
+        -------
+        ndarray of shape (n_frames,), or list of them as `fit` was given
+        """
+        check_is_fitted(self)
+        weights = self._weights(self._named(temperature))
+        if self._lengths is None:
+            return weights
+        return np.split(weights, np.cumsum(self._lengths)[:-1])
+
+    def expectation(self, values: Any, temperatures: ArrayLike) -> pd.DataFrame:
+        """Return the expectation of a per-frame observable at each temperature.
+
+        Parameters
+        ----------
+        values : list of array_like, or array_like of shape (n_frames,)
+            One number per training frame, in the order of `fit`.
+        temperatures : float or array_like
+
+        Returns
+        -------
+        DataFrame
+            Index `temperature`, columns `value` and `standard_error`. The error comes from blocks
+            of the trajectories and, with `n_estimators` above 1, from the spread of h.
+        """
+        check_is_fitted(self)
+        if self._lengths is not None:
+            values = spread(values, [int(n) for n in self._lengths], "values")
+        column = check_per_frame(values, len(self.z_), "values")[:, None]
+        rows = {t: self._average(column, t) for t in self._all_named(temperatures)}
+        return pd.DataFrame(
+            {
+                "value": [float(mean[0]) for mean, _ in rows.values()],
+                "standard_error": [float(error[0]) for _, error in rows.values()],
+            },
+            index=pd.Index(list(rows), name="temperature"),
+        )
+
+    def state_populations(self, temperatures: ArrayLike) -> pd.DataFrame:
+        """Return the population of every metastable state at each temperature.
+
+        Parameters
+        ----------
+        temperatures : float or array_like
+
+        Returns
+        -------
+        DataFrame
+            Index (`temperature`, `state`), columns `population` and `standard_error`, as in
+            :meth:`expectation`.
+        """
+        check_is_fitted(self)
+        n_states = self.estimator_.n_states_
+        member = np.eye(n_states)[self.labels_]
+        wanted = self._all_named(temperatures)
+        found = [self._average(member, t) for t in wanted]
+        index = pd.MultiIndex.from_product(
+            [wanted, range(n_states)], names=["temperature", "state"]
+        )
+        return pd.DataFrame(
+            {
+                "population": np.concatenate([mean for mean, _ in found]),
+                "standard_error": np.concatenate([error for _, error in found]),
+            },
+            index=index,
+        )
+
+    def free_energy(
+        self, Z: ArrayLike, temperature: float | None = None, *, unit: str = "energy"
+    ) -> FloatArray:
+        """Return the free energy -k_B T log p of points of the latent space.
+
+        Parameters
+        ----------
+        Z : array_like of shape (..., n_components)
+            Points, or a grid of them.
+        temperature : float, optional
+        unit : {"energy", "kT"}, default="energy"
+            "energy" is kJ/mol with the default `boltzmann_constant`.
+
+        Returns
+        -------
+        ndarray of shape (...)
+            Its minimum over these points is 0; NaN where the training frames do not reach (the pooled
+            density is below its 0.001 quantile over them).
+        """
+        check_is_fitted(self)
+        check_option(unit, "unit", UNITS)
+        temperature = self._named(temperature)
+        points = np.asarray(Z, dtype=np.float64)
+        flat = points.reshape(-1, points.shape[-1]) if points.ndim else points
+        energy = -self.log_density(flat, temperature)
+        energy[self._pooled_log_density(flat) < self._support_level] = np.nan
+        if not np.isnan(energy).all():
+            energy -= np.nanmin(energy)
+        if unit == "energy":
+            energy = energy * self.estimator_.boltzmann_constant * temperature
+        return energy.reshape(points.shape[:-1])
+
+    # -------------------------------------------------------------- inside
+
+    def _beta(self, temperature: ArrayLike) -> FloatArray:
+        kt = self.estimator_.boltzmann_constant * np.asarray(temperature, dtype=np.float64)
+        return np.asarray(1 / kt)
+
+    def _range(self) -> tuple[float, float]:
+        if self.temperature_range is not None:
+            return self.temperature_range
+        return COLDER * float(self.temperatures_[0]), HOTTER * float(self.temperatures_[-1])
+
+    def _in_range(self, temperature: float | None) -> float:
+        low, high = self._range()
+        if temperature is None or not low <= temperature <= high * (1 + 1e-12):
+            raise ValueError(
+                f"Expected `temperature` from {low:g} to {high:g}, the range that the generator was "
+                f"trained for, got {temperature:g}: fit with a wider `temperature_range`."
+            )
+        return temperature
+
+    def _temperature(self, temperature: float | None) -> float | None:
+        if temperature is None:
+            return self.estimator_.reference_temperature_
+        if not len(self.temperatures_):
+            raise ValueError(
+                "Expected no `temperature`: fit was given none, so the model knows one unnamed "
+                "temperature only. Pass `temperature` (one per trajectory) to fit."
+            )
+        return check_temperature(temperature)
+
+    def _named(self, temperature: float | None) -> float:
+        found = self._temperature(temperature)
+        if found is None or not self._mixtures:
+            raise ValueError(
+                "Expected a model fitted with `temperature`, got one at a single unnamed temperature: "
+                "pass `temperature` (one per trajectory) to fit."
+            )
+        return found
+
+    def _all_named(self, temperatures: ArrayLike) -> list[float]:
+        return [self._named(float(t)) for t in np.atleast_1d(np.asarray(temperatures, dtype=float))]
+
+    def _weights(self, temperature: float) -> FloatArray:
+        beta = float(self._beta(temperature))
+        members = [
+            mixture.frame_weights(route.reduced(beta))
+            for mixture, route in zip(self._mixtures, self._routes, strict=True)
+        ]
+        return np.asarray(np.mean(members, axis=0))
+
+    def _average(self, values: FloatArray, temperature: float) -> tuple[FloatArray, FloatArray]:
+        """Return means and errors: of blocks within a member, and of the spread over members."""
+        beta = float(self._beta(temperature))
+        found = [
+            mixture.average(values, mixture.frame_weights(route.reduced(beta)))
+            for mixture, route in zip(self._mixtures, self._routes, strict=True)
+        ]
+        means, errors = np.array([m for m, _ in found]), np.array([e for _, e in found])
+        spread_of_h = means.var(axis=0, ddof=1) if len(found) > 1 else 0.0
+        return means.mean(axis=0), np.sqrt((errors**2).mean(axis=0) + spread_of_h)
+
+    def _pooled_log_density(self, z: FloatArray) -> FloatArray:
+        """Return the log-density of the pooled simulations at points z."""
+        counts = self._pooled.counts
+        inside = [
+            (np.log(n / counts.sum()), t)
+            for n, t in zip(counts, self.temperatures_, strict=True)
+            if self.density_ is None or self._range()[0] <= t <= self._range()[1]
+        ]
+        return np.asarray(
+            logsumexp([share + self.log_density(z, float(t)) for share, t in inside], axis=0)
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def independent_blocks(frames: Frames) -> NDArray[np.int64]:
+    """Return blocks taken as independent: trajectories, or a tenth of them where they are few."""
+    n_trajectories = int(frames.trajectory.max()) + 1
+    temperatures = 1 if frames.temperature is None else len(np.unique(frames.temperature))
+    if n_trajectories >= FEWEST_BLOCKS * temperatures:
+        return frames.trajectory
+    length = max(1, len(frames.X) // (FEWEST_BLOCKS * temperatures))
+    return time_blocks(frames.trajectory, frames.frame, length=length)

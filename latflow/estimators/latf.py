@@ -1,0 +1,687 @@
+"""LaTFEstimator: collective variables, states and a generator of the latent equilibrium."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any, Self
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    DensityMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm.auto import tqdm
+
+from latflow._validation import (
+    check_count,
+    check_finite,
+    check_fraction,
+    check_latent_points,
+    check_option,
+    check_positive,
+    check_temperature,
+)
+from latflow.estimators.stages import (
+    Fit,
+    TrainingData,
+    initial_labels,
+    pick_device,
+    torch_for_fit,
+)
+from latflow.metrics import vamp2
+from latflow.nn.distributions import TiltedGaussian
+from latflow.nn.flows import TRANSFORMS
+from latflow.nn.model import LatentModel
+from latflow.nn.training import Plan
+from latflow.trajectories import (
+    FRAME_METADATA,
+    Frames,
+    TrajectoryListMixin,
+    gather_frames,
+    held_out_rows,
+    is_trajectory_list,
+)
+
+__all__ = ["BOLTZMANN_CONSTANT", "LaTFEstimator"]
+
+BOLTZMANN_CONSTANT = 0.00831446261815324  # kJ/mol/K: scipy.constants k * N_A / 1000
+ENCODERS = ("linear", "mlp")
+CHUNK = 65536
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class LaTFEstimator(
+    TrajectoryListMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    DensityMixin,
+    BaseEstimator,
+):
+    """Latent thermodynamic flow: collective variables, metastable states and their equilibrium.
+
+    An encoder maps frames to collective variables z, a decoder predicts from z the state one
+    `lagtime` later (State Predictive Information Bottleneck), and a normalizing flow with a tilted
+    Gaussian base, whose width grows with temperature, generates the equilibrium density of z.
+
+    Data are a list of 2-D arrays, one per trajectory, with metadata as lists of the same length,
+    or one stacked array with metadata per frame (see :func:`latflow.stack`). Lists come back as
+    lists.
+
+    Parameters
+    ----------
+    lagtime : int, default=1
+        In frames.
+    n_components : int, default=2
+        Number of collective variables.
+    encoder : {"mlp", "linear"}, default="mlp"
+    hidden_features : tuple of int, default=(32, 32)
+        Hidden layers of encoder, decoder and of each transform of the flow.
+    n_states : "auto" or int, default="auto"
+        Number of initial labels, made by k-means on TICA; refinement merges them. "auto" is 10.
+    standardize : bool, default=True
+        Shift and scale every feature to mean 0 and standard deviation 1 first.
+    bottleneck : float, default=1e-3
+        Weight of the rate (Kullback-Leibler) term of the loss.
+    tilt : float, default=2.0
+        Of the base density; 0 gives a Gaussian.
+    flow : {"spline", "affine"}, default="spline"
+    n_transforms : int, default=4
+        Couplings of the flow.
+    reference_temperature : float, optional
+        T_ref of the base, where its width is 1 and what `temperature=None` means later; the lowest
+        simulated temperature if not given.
+    max_iter : int, default=1000
+        Sets the optimiser steps: each round of label refinement takes at most a tenth of it,
+        joint training a quarter, the density of the noise-free variables half.
+    learning_rate : float, default=5e-3
+        Peak of a schedule that warms up and falls to zero.
+    batch_size : int, default=1024
+    tol : float, default=1e-4
+        Least decrease of the held-out loss (in nats) that counts as one.
+    n_refinements : int, default=10
+        Most rounds of label refinement.
+    validation_fraction : float, default=0.1
+        Share of the frames, in contiguous blocks, held out to stop early and keep the best weights.
+    n_init : int, default=1
+        Fits from different seeds, of which the lowest held-out loss is kept; they run through joblib.
+    boltzmann_constant : float, default=0.00831446...
+        In kJ/mol/K; 1.0 for reduced units.
+    device : str, default="auto"
+        "auto" takes a GPU where there is one.
+    n_threads : int or None, default=1
+        Torch threads during fit; None leaves torch's setting.
+    verbose : int, default=0
+        1 shows a progress bar.
+    random_state : int, RandomState or None, default=None
+        The same seed gives the same model, bit for bit, on one thread.
+
+    Attributes
+    ----------
+    n_states_ : int
+    labels_ : ndarray of shape (n_frames,), or list of them
+        State of each training frame; state 0 is the largest.
+    temperatures_ : ndarray of shape (n_temperatures,)
+        Simulated temperatures; empty if `fit` was given none.
+    reference_temperature_ : float or None
+    populations_ : ndarray of shape (max(n_temperatures, 1), n_states_)
+        Weighted share of the training frames in each state, per temperature.
+    history_ : list of dict
+        One record a look at the held-out loss: stage, iteration, loss, held_out_loss, learning_rate.
+    n_iter_ : int
+        Optimiser steps taken.
+    converged_ : bool
+        Whether the labels stopped changing and no loss stayed non-finite.
+    model_ : torch.nn.Module
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    References
+    ----------
+    Qiu, John, Herron, Tiwary, Latent thermodynamic flows, arXiv:2507.03174.
+    Wang, Tiwary, State predictive information bottleneck, J. Chem. Phys. 154, 134111 (2021).
+
+    Examples
+    --------
+    >>> from latflow import LaTFEstimator
+    >>> from latflow.datasets import make_three_hole
+    >>> data = make_three_hole(2000, temperature=1.0, random_state=0)
+    >>> model = LaTFEstimator(lagtime=5, max_iter=40, boltzmann_constant=1.0, random_state=0)
+    >>> model = model.fit(data.trajectories, temperature=data.temperature)
+    >>> model.sample(3, random_state=0).shape
+    (3, 2)
+    """
+
+    # requested by default, so that metadata ride through pipelines and searches on their own
+    __metadata_request__fit = dict.fromkeys(FRAME_METADATA, True)
+    # scikit-learn 1.9's Pipeline.score always hands on sample_weight=None: the name must be known
+    __metadata_request__score = dict.fromkeys(FRAME_METADATA[:4], True) | {"sample_weight": None}
+
+    def __init__(
+        self,
+        lagtime: int = 1,
+        n_components: int = 2,
+        *,
+        encoder: str = "mlp",
+        hidden_features: tuple[int, ...] = (32, 32),
+        n_states: int | str = "auto",
+        standardize: bool = True,
+        bottleneck: float = 1e-3,
+        tilt: float = 2.0,
+        flow: str = "spline",
+        n_transforms: int = 4,
+        reference_temperature: float | None = None,
+        max_iter: int = 1000,
+        learning_rate: float = 5e-3,
+        batch_size: int = 1024,
+        tol: float = 1e-4,
+        n_refinements: int = 10,
+        validation_fraction: float = 0.1,
+        n_init: int = 1,
+        boltzmann_constant: float = BOLTZMANN_CONSTANT,
+        device: str = "auto",
+        n_threads: int | None = 1,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.lagtime = lagtime
+        self.n_components = n_components
+        self.encoder = encoder
+        self.hidden_features = hidden_features
+        self.n_states = n_states
+        self.standardize = standardize
+        self.bottleneck = bottleneck
+        self.tilt = tilt
+        self.flow = flow
+        self.n_transforms = n_transforms
+        self.reference_temperature = reference_temperature
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.tol = tol
+        self.n_refinements = n_refinements
+        self.validation_fraction = validation_fraction
+        self.n_init = n_init
+        self.boltzmann_constant = boltzmann_constant
+        self.device = device
+        self.n_threads = n_threads
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # -------------------------------------------------------------- fit
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        trajectory: ArrayLike | None = None,
+        frame: ArrayLike | None = None,
+        temperature: Any = None,
+        weights: Any = None,
+        initial_states: Any = None,
+    ) -> Self:
+        """Learn collective variables, states and their equilibrium density.
+
+        Parameters
+        ----------
+        X : list of array_like of shape (n_frames_i, n_features), or array_like of shape \
+(n_frames, n_features)
+            Also a deeptime TimeLaggedDataset or TrajectoriesDataset.
+        y : ignored
+        trajectory, frame : array_like of shape (n_frames,), optional
+            Trajectory id and place in it, for a stacked array.
+        temperature : list or array_like, optional
+            Per trajectory (a number or one value per frame) for a list, per frame for an array; in K,
+            or in units of energy with ``boltzmann_constant=1``.
+        weights : list or array_like, optional
+            Statistical weight of each frame; only ratios count.
+        initial_states : list or array_like of int, optional
+            Labels to start from.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters or data that do not fit, before anything is learned.
+        """
+        self._check_parameters()
+        frames = gather_frames(
+            self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
+            temperature=temperature, weights=weights, initial_states=initial_states,
+        )  # fmt: skip
+        self._knew_order = frames.ordered
+        self._set_temperatures(frames)
+        self._set_scale(frames)
+        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
+        x = (frames.X.astype(np.float64) - self.mean_) / self.scale_
+        if self.n_init == 1:
+            runs = [self._run(x, frames, int(seeds[0]))]
+        else:
+            parallel = joblib.Parallel()
+            runs = parallel(joblib.delayed(self._run)(x, frames, int(seed)) for seed in seeds)
+        self._keep(min(runs, key=lambda run: (run.failed, run.best)), frames, is_trajectory_list(X))
+        return self
+
+    def _check_parameters(self) -> None:
+        for name in ("lagtime", "n_components", "n_transforms", "max_iter", "batch_size", "n_init"):
+            check_count(getattr(self, name), name)
+        check_count(self.n_refinements, "n_refinements", minimum=0)
+        for name in ("learning_rate", "boltzmann_constant"):
+            check_positive(getattr(self, name), name)
+        for name in ("bottleneck", "tilt", "tol"):
+            check_positive(getattr(self, name), name, allow_zero=True)
+        check_fraction(self.validation_fraction, "validation_fraction")
+        check_option(self.encoder, "encoder", ENCODERS)
+        check_option(self.flow, "flow", TRANSFORMS)
+        for width in self.hidden_features:
+            check_count(width, "hidden_features")
+        if self.n_states != "auto":
+            check_count(self.n_states, "n_states")
+        if self.n_threads is not None:
+            check_count(self.n_threads, "n_threads")
+        if self.reference_temperature is not None:
+            check_temperature(self.reference_temperature, "reference_temperature")
+        pick_device(self.device)
+
+    def _set_temperatures(self, frames: Frames) -> None:
+        given = frames.temperature
+        self.temperatures_ = np.empty(0) if given is None else np.unique(given)
+        lowest = float(self.temperatures_[0]) if len(self.temperatures_) else None
+        self.reference_temperature_ = (
+            lowest if self.reference_temperature is None else float(self.reference_temperature)
+        )
+
+    def _set_scale(self, frames: Frames) -> None:
+        share = frames.weights / frames.weights.sum()
+        mean = share @ frames.X.astype(np.float64)
+        deviation = np.sqrt(share @ (frames.X.astype(np.float64) - mean) ** 2)
+        constant = deviation <= 1e-10 * np.maximum(1.0, np.abs(mean))
+        if constant.any():
+            warnings.warn(
+                f"{int(constant.sum())} of {len(constant)} features are constant (the first: "
+                f"column {np.flatnonzero(constant)[0]}) and say nothing.",
+                UserWarning,
+                stacklevel=3,
+            )
+        self.mean_ = mean if self.standardize else np.zeros_like(mean)
+        self.scale_ = np.where(constant | (not self.standardize), 1.0, deviation)
+
+    def _run(self, x: FloatArray, frames: Frames, seed: int) -> Fit:
+        """Run all stages from one seed."""
+        with torch_for_fit(self.n_threads):
+            rng = np.random.default_rng(seed)
+            generator = torch.Generator().manual_seed(seed)
+            device = pick_device(self.device)
+            labels = frames.initial_states
+            if labels is None:
+                labels = initial_labels(x, frames.pairs, frames.weights, self.n_states, seed)
+            model = self._build(x.shape[1], int(labels.max()) + 1, generator).to(device)
+            held_out = held_out_rows(frames, self.validation_fraction, self.lagtime, rng)
+            base = model.base(self._reduced_per_frame(frames))
+            data = TrainingData.split(x, frames.weights, base, frames.pairs, held_out, device)
+            plan = Plan(self.max_iter, self.learning_rate, self.batch_size, tol=self.tol)
+            with tqdm(disable=not self.verbose, desc="LaTF", unit="look") as bar:
+                fit = Fit(
+                    model, data, torch.as_tensor(labels, device=device), self.bottleneck, plan,
+                    self.n_refinements, generator, on_record=progress_of(bar),
+                ).run()  # fmt: skip
+            fit.on_record = None
+            return fit
+
+    def _build(self, n_features: int, n_states: int, generator: torch.Generator) -> LatentModel:
+        hidden = tuple(self.hidden_features)
+        return LatentModel(
+            n_features=n_features,
+            n_components=self.n_components,
+            n_states=n_states,
+            encoder_features=() if self.encoder == "linear" else hidden,
+            decoder_features=hidden,
+            flow_features=hidden,
+            n_transforms=self.n_transforms,
+            transform=self.flow,
+            tilt=float(self.tilt),
+            bound=self._bound(),
+            generator=generator,
+        )
+
+    def _bound(self) -> float:
+        """Half the side of a box that holds the base up to 1.5 times the simulated temperatures."""
+        t = 1.0
+        if self.reference_temperature_ is not None and len(self.temperatures_):
+            t = 1.5 * float(self.temperatures_[-1]) / self.reference_temperature_
+        return float(max(6.0, self.tilt * t + 3 * np.sqrt(t)))
+
+    def _reduced_per_frame(self, frames: Frames) -> FloatArray:
+        if frames.temperature is None:
+            return np.ones(len(frames.X))
+        return np.asarray(frames.temperature / self.reference_temperature_)
+
+    def _keep(self, fit: Fit, frames: Frames, as_list: bool) -> None:
+        self.model_ = fit.model.cpu().double().requires_grad_(False).eval()
+        self.history_ = fit.history
+        self.n_iter_ = fit.n_iter
+        self.converged_ = fit.settled and not fit.failed
+        self.n_states_ = self.model_.decoder.n_states
+        self._n_features_out = self.n_components
+        labels = self._states(self._encode(frames.X)).argmax(axis=1)
+        self.populations_ = populations(labels, frames, self.temperatures_, self.n_states_)
+        ends = np.cumsum(np.bincount(frames.trajectory))[:-1]
+        self.labels_ = np.split(labels, ends) if as_list else labels
+        if self.n_states_ == 1:
+            warnings.warn(
+                "Only one metastable state was found: collective variables and density are usable, "
+                "populations are not informative. A shorter `lagtime` or more `n_states` may help.",
+                UserWarning,
+                stacklevel=3,
+            )
+        elif not fit.settled and self.n_refinements:
+            warnings.warn(
+                f"The state labels were still changing after n_refinements={self.n_refinements} "
+                "rounds; raise `n_refinements` or `max_iter`.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def fit_transform(self, X: Any, y: Any = None, **metadata: Any) -> Any:
+        """Fit, then return the collective variables of X; metadata as for :meth:`fit`."""
+        return self.fit(X, y, **metadata).transform(X)
+
+    def fit_predict(self, X: Any, y: Any = None, **metadata: Any) -> Any:
+        """Fit, then return the states of X; metadata as for :meth:`fit`."""
+        return self.fit(X, y, **metadata).predict(X)
+
+    # -------------------------------------------------------------- frame by frame
+
+    def transform(self, X: Any) -> Any:
+        """Return the noise-free collective variables.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_frames, n_features), or list of them
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_components), or list of them
+            Of the dtype of X.
+        """
+        X = self._check_frames(X)
+        return self._encode(X).astype(X.dtype, copy=False)
+
+    def predict(self, X: Any) -> Any:
+        """Return the metastable state of each frame: ints, shape (n_frames,), or a list."""
+        X = self._check_frames(X)
+        return self._states(self._encode(X)).argmax(axis=1)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probability of each state one lagtime later, shape (n_frames, n_states_)."""
+        X = self._check_frames(X)
+        return self._states(self._encode(X))
+
+    def score_samples(self, X: Any, temperature: ArrayLike | None = None) -> Any:
+        """Return the log-density of each frame's collective variables, in their own space.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_frames, n_features), or list of them
+        temperature : float or array_like of shape (n_frames,), optional
+
+        Returns
+        -------
+        ndarray of shape (n_frames,), or list of them
+            In nats; the density integrates to 1 over the latent space.
+        """
+        X = self._check_frames(X)
+        return self._log_density(self._encode(X), temperature)
+
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        trajectory: ArrayLike | None = None,
+        frame: ArrayLike | None = None,
+        temperature: Any = None,
+        weights: Any = None,
+        sample_weight: Any = None,
+    ) -> float:
+        """Return the VAMP-2 score of the collective variables at `lagtime` on these frames.
+
+        At least 1 (the constant function) and at most 1 + n_components; higher is slower.
+        Arguments as for :meth:`fit`; `sample_weight` is scikit-learn's name for `weights`.
+        """
+        check_is_fitted(self)
+        frames = gather_frames(
+            self, X, lagtime=self.lagtime, reset=False, trajectory=trajectory, frame=frame,
+            temperature=temperature, weights=sample_weight if weights is None else weights,
+        )  # fmt: skip
+        if self._knew_order and not frames.ordered:
+            warnings.warn(
+                "fit was told where trajectories begin and end and score was not: its rows count as "
+                "one gap-free trajectory. In a search this means that metadata routing is off: "
+                "sklearn.set_config(enable_metadata_routing=True).",
+                UserWarning,
+                stacklevel=2,
+            )
+        z = self._encode(frames.X)
+        i, j = frames.pairs
+        return vamp2(z[i], z[j], weights=frames.weights[i])
+
+    # -------------------------------------------------------------- the latent space
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        temperature: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> FloatArray:
+        """Draw collective variables from the equilibrium at one temperature.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        temperature : float, optional
+            The reference temperature if not given.
+        random_state : int, RandomState or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Distributed as ``transform(X)`` at that temperature.
+        """
+        check_is_fitted(self)
+        n = check_count(n_samples, "n_samples")
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        generator = torch.Generator().manual_seed(seed)
+        base = self._base(temperature)
+        with torch.no_grad():
+            parts = [base.sample(m, generator) for m in chunk_sizes(n)]
+            return np.concatenate(
+                [self.model_.flow.inverse_and_logdet(u)[0].numpy() for u in parts]
+            )
+
+    def log_density(self, Z: ArrayLike, temperature: ArrayLike | None = None) -> FloatArray:
+        """Return the normalised log-density at points of the latent space.
+
+        Parameters
+        ----------
+        Z : array_like of shape (n_points, n_components)
+        temperature : float or array_like of shape (n_points,), optional
+
+        Returns
+        -------
+        ndarray of shape (n_points,)
+        """
+        check_is_fitted(self)
+        return self._log_density(check_latent_points(Z, self.n_components), temperature)
+
+    def predict_latent(self, Z: ArrayLike) -> IntArray:
+        """Return the state of points of the latent space, so of samples; shape (n_points,)."""
+        check_is_fitted(self)
+        return self._states(check_latent_points(Z, self.n_components)).argmax(axis=1)
+
+    def to_prior(self, Z: ArrayLike) -> FloatArray:
+        """Map points of the latent space to the base's space: u = f(z)."""
+        check_is_fitted(self)
+        z = torch.from_numpy(check_latent_points(Z, self.n_components))
+        with torch.no_grad():
+            return np.asarray(self.model_.flow.forward_and_logdet(z)[0].numpy())
+
+    def from_prior(self, U: ArrayLike) -> FloatArray:
+        """Map points of the base's space to the latent space: the inverse of :meth:`to_prior`."""
+        check_is_fitted(self)
+        u = torch.from_numpy(check_latent_points(U, self.n_components, "U"))
+        with torch.no_grad():
+            return np.asarray(self.model_.flow.inverse_and_logdet(u)[0].numpy())
+
+    def interpolate(
+        self, z_a: ArrayLike, z_b: ArrayLike, n: int = 50, temperature: float | None = None
+    ) -> FloatArray:
+        """Return a path from `z_a` to `z_b` through the populated region.
+
+        In the base's space the direction turns at a constant rate and the radius runs evenly
+        through the quantiles of its law at `temperature`, so that no point leaves the shell where
+        the base has its mass. In one dimension the path is straight there.
+
+        Parameters
+        ----------
+        z_a, z_b : array_like of shape (n_components,)
+        n : int, default=50
+            Number of points, both ends included; at least 2.
+        temperature : float, optional
+
+        Returns
+        -------
+        ndarray of shape (n, n_components)
+        """
+        check_count(n, "n", minimum=2)
+        ends = self.to_prior(np.stack([np.ravel(z_a), np.ravel(z_b)]))
+        path = self.from_prior(self._base(temperature).path(ends[0], ends[1], n))
+        path[0], path[-1] = np.ravel(z_a), np.ravel(z_b)
+        return path
+
+    # -------------------------------------------------------------- deeptime's manners
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model was fitted."""
+        return hasattr(self, "model_")
+
+    def fetch_model(self) -> LaTFEstimator | None:
+        """Return a fitted copy of this estimator, or None."""
+        return copy.deepcopy(self) if self.has_model else None
+
+    def fit_fetch(self, X: Any, **metadata: Any) -> LaTFEstimator | None:
+        """Fit, then return :meth:`fetch_model`."""
+        return self.fit(X, **metadata).fetch_model()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # -------------------------------------------------------------- arrays in, tensors inside
+
+    def _check_frames(self, X: Any) -> Any:
+        check_is_fitted(self)
+        X = validate_data(
+            self, X, reset=False, dtype=[np.float64, np.float32], ensure_all_finite=False
+        )
+        check_finite(X, np.zeros(len(X), dtype=int), np.arange(len(X)))
+        return X
+
+    def _encode(self, X: NDArray[Any]) -> FloatArray:
+        with torch.no_grad():
+            return np.concatenate(
+                [
+                    self.model_.encoder(torch.from_numpy((part - self.mean_) / self.scale_)).numpy()
+                    for part in row_chunks(X)
+                ]
+            )
+
+    def _states(self, z: FloatArray) -> FloatArray:
+        with torch.no_grad():
+            return np.concatenate(
+                [self.model_.decoder(torch.tensor(part)).exp().numpy() for part in row_chunks(z)]
+            )
+
+    def _log_density(self, z: FloatArray, temperature: ArrayLike | None) -> FloatArray:
+        base = self._base(temperature, len(z))
+        with torch.no_grad():
+            return np.concatenate(
+                [
+                    self.model_.log_density(torch.tensor(part), slice_of(base, rows)).numpy()
+                    for part, rows in zip(
+                        row_chunks(z), row_chunks(torch.arange(len(z))), strict=True
+                    )
+                ]
+            )
+
+    def _base(self, temperature: ArrayLike | None, n_rows: int | None = None) -> TiltedGaussian:
+        """Return the base at one temperature, or at one for each of `n_rows` rows."""
+        if temperature is None:
+            return self.model_.base(1.0)
+        if self.reference_temperature_ is None:
+            raise ValueError(
+                "Expected no `temperature`: fit was given none, so the model knows one unnamed "
+                "temperature only. Pass `temperature` to fit."
+            )
+        values = np.asarray(temperature, dtype=np.float64)
+        if values.ndim and values.shape != (n_rows,):
+            wanted = "one number" if n_rows is None else f"one number or shape ({n_rows},)"
+            raise ValueError(f"Expected `temperature` to be {wanted}, got shape {values.shape}.")
+        for value in np.unique(values):
+            check_temperature(float(value))
+        return self.model_.base(values / self.reference_temperature_)
+
+
+def populations(
+    labels: IntArray, frames: Frames, temperatures: FloatArray, n_states: int
+) -> FloatArray:
+    """Return the weighted share of frames in each state, one row a temperature."""
+    if frames.temperature is None:
+        groups = [np.ones(len(labels), dtype=bool)]
+    else:
+        groups = [frames.temperature == t for t in temperatures]
+    counts = np.stack(
+        [np.bincount(labels[g], weights=frames.weights[g], minlength=n_states) for g in groups]
+    )
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+
+
+def progress_of(bar: Any) -> Any:
+    """Return a callback that shows stage and held-out loss in the bar."""
+
+    def show(record: dict[str, Any]) -> None:
+        bar.set_postfix_str(f"{record['stage']}, held-out loss {record['held_out_loss']:.4f}")
+        bar.update()
+
+    return show
+
+
+def row_chunks(rows: Any) -> list[Any]:
+    """Cut rows into chunks that fit the cache; at least one chunk."""
+    return [rows[k : k + CHUNK] for k in range(0, max(len(rows), 1), CHUNK)]
+
+
+def chunk_sizes(n: int) -> list[int]:
+    """Return sizes of chunks that add up to n."""
+    return [min(CHUNK, n - k) for k in range(0, n, CHUNK)]
+
+
+def slice_of(base: TiltedGaussian, rows: torch.Tensor) -> TiltedGaussian:
+    """Return the base of these rows; one temperature serves all."""
+    return base.rows(rows) if base.t.ndim else base

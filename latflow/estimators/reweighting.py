@@ -1,0 +1,197 @@
+"""Three routes to a frame's reduced energy at any temperature: what `method` chooses between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latflow._validation import import_extra
+from latflow.estimators.stages import (
+    evaluate,
+    thin,
+    torch_for_fit,
+    warn_of_rollbacks,
+    weighted_mean,
+)
+from latflow.nn.density_ratio import TemperatureClassifier
+from latflow.nn.training import Plan, Record, minimise
+from latflow.thermodynamics import free_energy_offsets, log_linear_energies
+
+__all__ = ["Energies", "LogLinear", "Pooled", "learn_log_linear", "tilted_log_linear"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+HIDDEN = (32, 32)
+PLAN = Plan(max_iter=1000, learning_rate=3e-2, batch_size=4096, weight_decay=1e-4, tol=1e-5)
+MOST_HELD_OUT = 20_000
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Pooled training frames, as the routes need them.
+
+    Attributes
+    ----------
+    betas : ndarray of shape (n_temperatures,)
+    origin : ndarray of int, shape (n_frames,)
+        Which temperature each frame was simulated at.
+    weights : ndarray of shape (n_frames,)
+    blocks : ndarray of int, shape (n_frames,)
+    held_out : ndarray of bool, shape (n_frames,)
+    """
+
+    betas: FloatArray
+    origin: IntArray
+    weights: FloatArray
+    blocks: IntArray
+    held_out: NDArray[np.bool_]
+
+    @property
+    def counts(self) -> FloatArray:
+        """Weight of the frames of each temperature."""
+        return np.bincount(self.origin, weights=self.weights, minlength=len(self.betas))
+
+    def resampled(self, rng: np.random.Generator) -> FloatArray:
+        """Return frame weights of a bootstrap over blocks, drawn within each temperature."""
+        factor = np.zeros(len(self.weights))
+        for k in range(len(self.betas)):
+            rows = np.flatnonzero(self.origin == k)
+            ids = np.unique(self.blocks[rows], return_inverse=True)[1]
+            n = int(ids.max()) + 1
+            factor[rows] = np.bincount(rng.integers(n, size=n), minlength=n)[ids]
+        return self.weights * factor
+
+
+class Route(Protocol):
+    """A reduced energy of every pooled frame at any inverse temperature, up to a constant."""
+
+    def reduced(self, beta: float) -> FloatArray:
+        """Return u(n), shape (n_frames,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class LogLinear:
+    """u = (beta - beta_0) h + (beta - beta_0)^2 / 2 c: coefficients (h, c) per frame."""
+
+    coefficients: FloatArray
+    beta0: float
+    history: list[Record] = field(default_factory=list)
+
+    def reduced(self, beta: float) -> FloatArray:
+        """Return u(n), shape (n_frames,)."""
+        return log_linear_energies(self.coefficients, beta - self.beta0)
+
+
+@dataclass(frozen=True)
+class Energies:
+    """u = beta U with potential energies per frame: MBAR."""
+
+    energy: FloatArray
+
+    def reduced(self, beta: float) -> FloatArray:
+        """Return u(n), shape (n_frames,)."""
+        return beta * (self.energy - self.energy.mean())
+
+    def offsets(self, pooled: Pooled) -> FloatArray:
+        """Return the f_k, by pymbar; it knows no frame weights, so unequal ones are solved here."""
+        u = np.stack([self.reduced(beta) for beta in pooled.betas], axis=1)
+        if np.ptp(pooled.weights) > 0:
+            return free_energy_offsets(u, pooled.counts, pooled.weights)
+        order = np.argsort(pooled.origin, kind="stable")
+        with quiet("pymbar"):
+            mbar = import_extra("pymbar", "mbar").MBAR
+            solved = mbar(u[order].T, np.bincount(pooled.origin), solver_protocol="robust").f_k
+        return np.asarray(solved - solved[0])
+
+
+@contextmanager
+def quiet(package: str) -> Iterator[None]:
+    """Silence a package's log below errors: pymbar advertises JAX there at import."""
+    logger = logging.getLogger(package)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def tilted_log_linear(u: FloatArray, kt_reference: float) -> LogLinear:
+    """Return the tilted flow's route, from the frames' points u in the base's space.
+
+    Only r^2 / (2 t) of log p depends on temperature: h = k_B T_ref r^2 / 2.
+    """
+    return LogLinear(kt_reference * (u**2).sum(axis=1, keepdims=True) / 2, 0.0)
+
+
+def learn_log_linear(
+    v: FloatArray, pooled: Pooled, weights: FloatArray, seed: int, n_threads: int | None
+) -> LogLinear:
+    """Fit h(v), and c(v) where there are three temperatures and the held-out likelihood gains by it.
+
+    Parameters
+    ----------
+    v : ndarray of shape (n_frames, n_inputs)
+        Standardised: what h reads.
+    pooled : Pooled
+    weights : ndarray of shape (n_frames,)
+        Of this fit; a bootstrap's have zeros.
+    seed : int
+    n_threads : int or None
+    """
+    with torch_for_fit(n_threads):
+        found = _fit_classifier(v, pooled, weights, seed, second_order=False)
+        if len(pooled.betas) > 2:
+            second = _fit_classifier(v, pooled, weights, seed, second_order=True)
+            found = min(found, second, key=lambda result: result[0])
+    return found[1]
+
+
+def _fit_classifier(
+    v: FloatArray, pooled: Pooled, weights: FloatArray, seed: int, *, second_order: bool
+) -> tuple[float, LogLinear]:
+    generator = torch.Generator().manual_seed(seed)
+    beta0, width = float(pooled.betas.mean()), float(np.ptp(pooled.betas))
+    counts = np.bincount(pooled.origin, weights=weights, minlength=len(pooled.betas))
+    classifier = TemperatureClassifier(
+        n_inputs=v.shape[1],
+        steps=torch.tensor((pooled.betas - beta0) / width, dtype=torch.float32),
+        log_counts=torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32),
+        hidden_features=HIDDEN,
+        second_order=second_order,
+        generator=generator,
+    )
+    x = torch.tensor(v, dtype=torch.float32)
+    k, w = torch.as_tensor(pooled.origin), torch.tensor(weights, dtype=torch.float32)
+    train = np.flatnonzero(~pooled.held_out & (weights > 0))
+    judged = np.flatnonzero(pooled.held_out & (weights > 0))
+    rows = torch.as_tensor(train)
+    judge = torch.as_tensor(thin(judged if len(judged) else train, MOST_HELD_OUT))
+
+    def loss(index: torch.Tensor) -> torch.Tensor:
+        return weighted_mean(classifier.loss(x[index], k[index]), w[index])
+
+    outcome = minimise(
+        classifier,
+        lambda batch: loss(rows[batch]),
+        lambda: evaluate(lambda: loss(judge)),
+        len(rows),
+        PLAN,
+        generator,
+    )
+    warn_of_rollbacks(outcome, "temperature classifier")
+    with torch.no_grad():
+        hc = classifier.double()(torch.from_numpy(v)).numpy()
+    coefficients = (hc - hc.mean(axis=0)) / width ** np.arange(1, hc.shape[1] + 1)
+    for record in outcome.history:
+        record["stage"] = "temperature classifier"
+    return outcome.best, LogLinear(coefficients, beta0, outcome.history)

@@ -1,0 +1,315 @@
+"""The recipe of a LaTF fit: initial labels, label refinement, joint training, noise-free density."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from deeptime.decomposition import TICA
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from latflow.nn.distributions import TiltedGaussian
+from latflow.nn.model import LatentModel
+from latflow.nn.training import Outcome, Plan, Record, minimise
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+AUTO_STATES = 10
+MOST_CLUSTERED = 20_000
+MOST_HELD_OUT = 8192
+LABEL_TOLERANCE = 0.005
+# shares of `max_iter`: one refinement round, joint training, density of the noise-free CVs
+ROUND, JOINT, DENSITY = 0.1, 0.25, 0.5
+
+
+@contextmanager
+def torch_for_fit(n_threads: int | None) -> Iterator[None]:
+    """Gradients on whatever the caller's global state, and torch on `n_threads`, put back after.
+
+    threadpoolctl does not limit the linear algebra inside torch.
+    """
+    before = torch.get_num_threads()
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the device to train on; "auto" takes a CUDA GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"Expected `device` to be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}."
+        ) from error
+
+
+@dataclass
+class TrainingData:
+    """Tensors of one fit: standardised features, pairs and rows to train on and to hold out."""
+
+    x: Tensor
+    weights: Tensor
+    base: TiltedGaussian
+    pairs: tuple[Tensor, Tensor]
+    held_out_pairs: tuple[Tensor, Tensor]
+    rows: Tensor
+    held_out_rows: Tensor
+
+    @classmethod
+    def split(
+        cls,
+        x: FloatArray,
+        weights: FloatArray,
+        base: TiltedGaussian,
+        pairs: tuple[IntArray, IntArray],
+        held_out: NDArray[np.bool_],
+        device: torch.device,
+    ) -> TrainingData:
+        """Split pairs and rows by a mask of rows; a pair with one end on each side is dropped.
+
+        With too little held out to judge by, the training rows are judged instead.
+        """
+        tensor = torch.tensor(x, dtype=torch.float32, device=device)
+        i, j = pairs
+        inside, outside = ~held_out[i] & ~held_out[j], held_out[i] & held_out[j]
+        if not outside.any() or not inside.any():
+            held_out = np.zeros(len(x), dtype=bool)
+            inside = outside = np.ones(len(i), dtype=bool)
+        rows = np.flatnonzero(~held_out)
+        judged = np.flatnonzero(held_out) if held_out.any() else rows
+
+        def select(mask: NDArray[np.bool_], most: int) -> tuple[Tensor, Tensor]:
+            chosen = thin(np.flatnonzero(mask), most)
+            return torch.as_tensor(i[chosen]), torch.as_tensor(j[chosen])
+
+        return cls(
+            x=tensor,
+            weights=torch.tensor(weights, dtype=torch.float32, device=device),
+            base=base.to(tensor),
+            pairs=select(inside, len(i)),
+            held_out_pairs=select(outside, MOST_HELD_OUT),
+            rows=torch.as_tensor(rows),
+            held_out_rows=torch.as_tensor(thin(judged, MOST_HELD_OUT)),
+        )
+
+
+def thin(indices: IntArray, most: int) -> IntArray:
+    """Return at most `most` of the indices, evenly spread."""
+    step = max(1, -(-len(indices) // most))
+    return indices[::step]
+
+
+# ------------------------------------------------------------------ initial labels
+
+
+def slow_coordinates(
+    x: FloatArray, pairs: tuple[IntArray, IntArray], weights: FloatArray
+) -> FloatArray:
+    """Project on the slowest directions (TICA); the features themselves where TICA has none."""
+    i, j = pairs
+    if x.shape[1] == 1:
+        return x
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimator = TICA(dim=min(4, x.shape[1]), lagtime=1, scaling="kinetic_map")
+            model = estimator.fit((x[i], x[j]), weights=weights[i]).fetch_model()
+            projected = np.asarray(model.transform(x))
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError):
+        return x
+    return projected if projected.shape[1] and np.isfinite(projected).all() else x
+
+
+def initial_labels(
+    x: FloatArray,
+    pairs: tuple[IntArray, IntArray],
+    weights: FloatArray,
+    n_states: int | str,
+    seed: int,
+) -> IntArray:
+    """Label frames by k-means on their slow coordinates, weighted and seeded."""
+    wanted = AUTO_STATES if n_states == "auto" else int(n_states)
+    y = slow_coordinates(x, pairs, weights)
+    chosen = thin(np.flatnonzero(weights > 0), MOST_CLUSTERED)
+    wanted = min(wanted, len(np.unique(y[chosen], axis=0)))
+    clusters = KMeans(wanted, n_init=1, random_state=seed).set_output(transform="default")
+    clusters.fit(y[chosen], sample_weight=weights[chosen])
+    return np.asarray(clusters.predict(y), dtype=np.int64)
+
+
+# ------------------------------------------------------------------ the stages
+
+
+@dataclass
+class Fit:
+    """One run of all stages for one seed."""
+
+    model: LatentModel
+    data: TrainingData
+    labels: Tensor
+    bottleneck: float
+    plan: Plan
+    n_refinements: int
+    generator: torch.Generator
+    on_record: Callable[[Record], None] | None = None
+    n_iter: int = 0
+    settled: bool = False
+    failed: bool = False
+    best: float = np.inf
+
+    def __post_init__(self) -> None:
+        self.history: list[Record] = []
+
+    def run(self) -> Fit:
+        """Refine the labels, train all parts together, then the flow on noise-free CVs."""
+        self.refine()
+        if not self.failed:
+            self._minimise("joint", self.model, self._pair_losses(flow=True), JOINT)
+        self.relabel()
+        for part in (self.model.encoder, self.model.decoder):
+            part.requires_grad_(False)
+        if not self.failed:
+            self._minimise("density", self.model.flow, self._density_losses(), DENSITY)
+        return self
+
+    def refine(self) -> None:
+        """Train encoder and decoder and relabel, round after round, until labels stop changing."""
+        self.model.flow.requires_grad_(False)
+        for number in range(1, self.n_refinements + 1):
+            name = f"refinement {number}"
+            self._minimise(name, self.model, self._pair_losses(flow=False), ROUND)
+            changed = self.relabel()
+            self.history[-1]["n_states"] = self.model.decoder.n_states
+            self.history[-1]["changed"] = changed
+            self.settled = changed < LABEL_TOLERANCE or self.model.decoder.n_states == 1
+            if self.settled or self.failed:
+                break
+        self.model.flow.requires_grad_(True)
+
+    def relabel(self) -> float:
+        """Label every frame by its most probable state, drop the empty ones, largest first.
+
+        Returns the weight of the frames whose label changed.
+        """
+        with torch.no_grad():
+            new = torch.cat(
+                [
+                    self.model.decoder(self.model.encoder(x)).argmax(1)
+                    for x in self.data.x.split(65536)
+                ]
+            )
+        weights = self.data.weights
+        changed = float((weights * (new != self.labels)).sum() / weights.sum())
+        population = torch.zeros(
+            self.model.decoder.n_states, device=new.device, dtype=weights.dtype
+        )
+        population.index_add_(0, new, weights)
+        order = torch.argsort(population, descending=True, stable=True)
+        kept = order[population[order] > 0]
+        self.model.decoder.keep(kept.tolist())
+        number = torch.zeros(len(population), dtype=torch.int64, device=new.device)
+        number[kept] = torch.arange(len(kept), device=new.device)
+        self.labels = number[new]
+        return changed
+
+    def _pair_losses(
+        self, *, flow: bool
+    ) -> tuple[Callable[[Tensor], Tensor], Callable[[], float], int]:
+        data, model = self.data, self.model
+        per_pair = model.pair_loss if flow else model.unflowed_pair_loss
+
+        def loss(i: Tensor, j: Tensor, generator: torch.Generator) -> Tensor:
+            noise = torch.randn(len(i), model.n_components, generator=generator).to(data.x)
+            values = per_pair(data.x[i], self.labels[j], noise, data.base.rows(i), self.bottleneck)
+            return weighted_mean(values, data.weights[i])
+
+        i, j = data.pairs
+        return (
+            lambda batch: loss(i[batch], j[batch], self.generator),
+            lambda: evaluate(lambda: loss(*data.held_out_pairs, torch.Generator().manual_seed(0))),
+            len(i),
+        )
+
+    def _density_losses(self) -> tuple[Callable[[Tensor], Tensor], Callable[[], float], int]:
+        data, model = self.data, self.model
+        with torch.no_grad():
+            z = model.encoder(data.x)
+
+        def loss(rows: Tensor) -> Tensor:
+            values = -model.log_density(z[rows], data.base.rows(rows))
+            return weighted_mean(values, data.weights[rows])
+
+        return (
+            lambda batch: loss(data.rows[batch]),
+            lambda: evaluate(lambda: loss(data.held_out_rows)),
+            len(data.rows),
+        )
+
+    def _minimise(
+        self,
+        stage: str,
+        module: torch.nn.Module,
+        losses: tuple[Callable[[Tensor], Tensor], Callable[[], float], int],
+        share: float,
+    ) -> None:
+        loss, held_out_loss, n_rows = losses
+
+        def on_record(record: Record) -> None:
+            record["stage"] = stage
+            if self.on_record is not None:
+                self.on_record(record)
+
+        plan = self.plan.part(share)
+        outcome = minimise(
+            module, loss, held_out_loss, n_rows, plan, self.generator, on_record=on_record
+        )
+        self.history += outcome.history
+        self.n_iter += outcome.n_iter
+        self.best = outcome.best
+        self.failed = self.failed or outcome.failed
+        warn_of_rollbacks(outcome, stage)
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean of values with weights whose own mean is 1 over all frames."""
+    return (weights * values).mean()
+
+
+def evaluate(loss: Callable[[], Tensor]) -> float:
+    """Return a loss as a float, without gradients."""
+    with torch.no_grad():
+        return float(loss())
+
+
+def warn_of_rollbacks(outcome: Outcome, stage: str) -> None:
+    """Say when a loss became non-finite, and what was done about it."""
+    if outcome.failed:
+        warnings.warn(
+            f"The loss of stage '{stage}' went on being non-finite after {outcome.rollbacks} "
+            "roll-backs, each with half the step; the best weights before are kept. Check the "
+            "features for outliers, or lower `learning_rate`.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    elif outcome.rollbacks:
+        warnings.warn(
+            f"The loss of stage '{stage}' became non-finite {outcome.rollbacks} time(s): rolled "
+            "back to the best weights and halved the step.",
+            UserWarning,
+            stacklevel=2,
+        )

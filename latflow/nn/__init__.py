@@ -1,0 +1,1 @@
+"""Tensors only: distributions, networks, flows, the joint model and the training loop."""

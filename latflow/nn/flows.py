@@ -1,0 +1,171 @@
+"""Coupling layers and their composition: z to u and back, log-determinants known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from latflow.nn.networks import mlp
+from latflow.nn.splines import n_spline_parameters, spline_forward, spline_inverse
+
+__all__ = ["TRANSFORMS", "Coupling", "Flow"]
+
+LIMIT = 2.5
+N_BINS = 16
+
+
+def bounded(raw: Tensor) -> Tensor:
+    """Keep logarithms of scales, slopes and bin sizes within +-2.5, whatever the network says."""
+    return LIMIT * torch.tanh(raw / LIMIT)
+
+
+class Affine:
+    """u = z exp(log_scale) + shift, the scale bounded; it acts everywhere, whatever `bound`."""
+
+    n_parameters = 2
+
+    def __init__(self, bound: float) -> None:
+        self.bound = bound
+
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u and log du/dz."""
+        shift, log_scale = self._read(parameters)
+        return z * log_scale.exp() + shift, log_scale
+
+    def inverse(self, u: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and log dz/du."""
+        shift, log_scale = self._read(parameters)
+        return (u - shift) * (-log_scale).exp(), -log_scale
+
+    @staticmethod
+    def _read(parameters: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = parameters.unbind(-1)
+        return shift, bounded(raw)
+
+
+class Spline:
+    """Rational-quadratic spline on [-bound, bound], the identity outside."""
+
+    n_parameters = n_spline_parameters(N_BINS)
+
+    def __init__(self, bound: float) -> None:
+        self.bound = bound
+
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u and log du/dz."""
+        return spline_forward(z, bounded(parameters), N_BINS, self.bound)
+
+    def inverse(self, u: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and log dz/du."""
+        return spline_inverse(u, bounded(parameters), N_BINS, self.bound)
+
+
+TRANSFORMS = {"affine": Affine, "spline": Spline}
+
+
+class Coupling(nn.Module):
+    """Transforms one part of z with parameters read from the other part and the context.
+
+    In d = 1 there is no other part: the parameters depend on the context alone.
+    """
+
+    moved: Tensor
+    fixed: Tensor
+    order: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        position: int,
+        transform: str,
+        hidden_features: Sequence[int],
+        n_context: int,
+        bound: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        turned = torch.arange(dim).roll(position)
+        n_moved = max(1, dim // 2)
+        self.register_buffer("moved", turned[:n_moved])
+        self.register_buffer("fixed", turned[n_moved:])
+        self.register_buffer("order", torch.argsort(turned))
+        self.transform = TRANSFORMS[transform](bound)
+        n_in = dim - n_moved + n_context
+        self.net = mlp((n_in, *hidden_features, n_moved * self.transform.n_parameters), generator)
+        with torch.no_grad():
+            self.net[-1].weight.zero_()  # the identity at the start
+            self.net[-1].bias.zero_()
+
+    def forward_and_logdet(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u and log |det du/dz|."""
+        fixed = z[:, self.fixed]
+        u, logdet = self.transform.forward(z[:, self.moved], self._conditioned(fixed, context))
+        return torch.cat((u, fixed), dim=1)[:, self.order], logdet.sum(dim=1)
+
+    def inverse_and_logdet(self, u: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and log |det dz/du|."""
+        fixed = u[:, self.fixed]
+        z, logdet = self.transform.inverse(u[:, self.moved], self._conditioned(fixed, context))
+        return torch.cat((z, fixed), dim=1)[:, self.order], logdet.sum(dim=1)
+
+    def _conditioned(self, fixed: Tensor, context: Tensor) -> Tensor:
+        raw: Tensor = self.net(torch.cat((fixed, context), dim=1))
+        return raw.unflatten(1, (len(self.moved), self.transform.n_parameters))
+
+
+class Flow(nn.Module):
+    """u = f(z): couplings that take turns in moving every coordinate.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of z and u, at least 1.
+    n_transforms : int
+        Number of couplings; at least two are needed to move every coordinate in d > 1.
+    transform : {"spline", "affine"}
+    hidden_features : sequence of int
+        Layers of each coupling's network.
+    n_context : int
+        Numbers of context per row, 0 for none.
+    bound : float
+        Half the side of the box in which a spline bends; the identity lies outside.
+    generator : torch.Generator
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        n_transforms: int,
+        transform: str,
+        hidden_features: Sequence[int],
+        n_context: int,
+        bound: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.n_context = n_context
+        self.couplings = nn.ModuleList(
+            Coupling(dim, i, transform, hidden_features, n_context, bound, generator)
+            for i in range(n_transforms)
+        )
+
+    def forward_and_logdet(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return u, shape (n, dim), and log |det du/dz|, shape (n,)."""
+        return self._run(self.couplings, "forward_and_logdet", z, context)
+
+    def inverse_and_logdet(self, u: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return z, shape (n, dim), and log |det dz/du|, shape (n,)."""
+        return self._run(reversed(self.couplings), "inverse_and_logdet", u, context)  # type: ignore[call-overload]
+
+    def _run(
+        self, couplings: Sequence[Coupling], step: str, x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        logdet = x.new_zeros(len(x))
+        context = x.new_empty(len(x), 0) if context is None else context
+        for coupling in couplings:
+            x, part = getattr(coupling, step)(x, context)
+            logdet = logdet + part
+        return x, logdet

@@ -1,0 +1,185 @@
+"""The joint density of a frame's collective variables and of the state it will be in.
+
+    p(z, s | T) = p(s | z) p(z | T),        p(z | T) = p(f(z); tilt, T / T_ref) |det df/dz|
+
+with z drawn from the encoder q(z | x) = N(mu(x), diag(sigma^2)). A pair of frames one lagtime
+apart, the first at temperature T, the second in state s, has the loss
+
+    L = E_q[ -log p(s | z) ] + bottleneck E_q[ log q(z | x) - log p(z | T) ]
+
+Source: Qiu, John, Herron, Tiwary, Latent thermodynamic flows, arXiv:2507.03174, with the entropy
+of q kept in every stage: without it the encoder would shrink its scale without bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from latflow.nn.distributions import TiltedGaussian
+from latflow.nn.flows import Flow
+from latflow.nn.networks import Decoder, Encoder
+
+__all__ = ["ConditionalDensity", "LatentModel"]
+
+BOUND = 6.0  # of standardised variables, and of a normal base
+
+
+class LatentModel(nn.Module):
+    """Encoder q(z | x), decoder p(s | z), flow f and tilted base.
+
+    Parameters
+    ----------
+    n_features, n_components, n_states : int
+    encoder_features : sequence of int
+        Hidden layers of mu(x); empty for a linear encoder.
+    decoder_features, flow_features : sequence of int
+        Hidden layers of the decoder and of each coupling.
+    n_transforms : int
+    transform : {"spline", "affine"}
+    tilt, bound : float
+        Of the base and of the flow.
+    generator : torch.Generator
+        The only source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        n_components: int,
+        n_states: int,
+        encoder_features: Sequence[int],
+        decoder_features: Sequence[int],
+        flow_features: Sequence[int],
+        n_transforms: int,
+        transform: str,
+        tilt: float,
+        bound: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.tilt = tilt
+        self.n_components = n_components
+        self._config = {
+            "n_features": n_features,
+            "n_components": n_components,
+            "encoder_features": list(encoder_features),
+            "decoder_features": list(decoder_features),
+            "flow_features": list(flow_features),
+            "n_transforms": n_transforms,
+            "transform": transform,
+            "tilt": tilt,
+            "bound": bound,
+        }
+        self.encoder = Encoder(n_features, n_components, encoder_features, generator)
+        self.decoder = Decoder(n_components, n_states, decoder_features, generator)
+        self.flow = Flow(n_components, n_transforms, transform, flow_features, 0, bound, generator)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build a model of this shape, states as they are now."""
+        return self._config | {"n_states": self.decoder.n_states}
+
+    def base(self, t: ArrayLike) -> TiltedGaussian:
+        """Return the flow's base at reduced temperature t = T / T_ref."""
+        return TiltedGaussian(self.n_components, self.tilt, t)
+
+    def log_density(self, z: Tensor, base: TiltedGaussian) -> Tensor:
+        """Return log p(z | T), shape (n,)."""
+        u, logdet = self.flow.forward_and_logdet(z)
+        return base.log_prob(u) + logdet
+
+    def pair_loss(
+        self, x: Tensor, state: Tensor, noise: Tensor, base: TiltedGaussian, bottleneck: float
+    ) -> Tensor:
+        """Return L for every pair; x and state may be batches of any length."""
+        return self._loss(x, state, noise, bottleneck, lambda z: self.log_density(z, base))
+
+    def unflowed_pair_loss(
+        self, x: Tensor, state: Tensor, noise: Tensor, base: TiltedGaussian, bottleneck: float
+    ) -> Tensor:
+        """Return L with f the identity: the loss of label refinement, before the flow exists."""
+        return self._loss(x, state, noise, bottleneck, base.log_prob)
+
+    def _loss(
+        self,
+        x: Tensor,
+        state: Tensor,
+        noise: Tensor,
+        bottleneck: float,
+        log_prior: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        z, log_q = self.encoder.noisy(x, noise)
+        cross_entropy = -self.decoder(z).gather(1, state.unsqueeze(1)).squeeze(1)
+        return cross_entropy + bottleneck * (log_q - log_prior(z))
+
+
+class ConditionalDensity(nn.Module):
+    """p(z | beta): a standardised flow whose couplings read the inverse temperature.
+
+    Parameters
+    ----------
+    location, scale : Tensor of shape (d,)
+        Mean and standard deviation of z, taken out before the flow.
+    context_range : tuple of float
+        Inverse temperatures that map to -1 and 1; the couplings read the logarithm.
+    n_transforms, transform, hidden_features, generator
+        As for :class:`~latflow.nn.flows.Flow`.
+    """
+
+    location: Tensor
+    scale: Tensor
+    context_range: Tensor
+
+    def __init__(
+        self,
+        *,
+        location: Tensor | Sequence[float],
+        scale: Tensor | Sequence[float],
+        context_range: Sequence[float],
+        n_transforms: int,
+        transform: str,
+        hidden_features: Sequence[int],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        dim = len(location)
+        self._config = {
+            "location": [0.0] * dim,
+            "scale": [1.0] * dim,
+            "context_range": list(context_range),
+            "n_transforms": n_transforms,
+            "transform": transform,
+            "hidden_features": list(hidden_features),
+        }
+        location, scale = torch.as_tensor(location), torch.as_tensor(scale)
+        self.register_buffer("location", location)
+        self.register_buffer("scale", scale)
+        self.register_buffer("context_range", torch.tensor(context_range, dtype=location.dtype))
+        self.flow = Flow(dim, n_transforms, transform, hidden_features, 1, BOUND, generator)
+        self.base = TiltedGaussian(dim, tilt=0.0)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build a density of this shape; its buffers are weights."""
+        return self._config
+
+    def log_density(self, z: Tensor, beta: Tensor) -> Tensor:
+        """Return log p(z | beta), shape (n,)."""
+        standard = (z - self.location) / self.scale
+        u, logdet = self.flow.forward_and_logdet(standard, self._context(beta))
+        return self.base.log_prob(u) + logdet - self.scale.log().sum()
+
+    def sample(self, n: int, beta: float, generator: torch.Generator) -> Tensor:
+        """Draw n rows of z at one inverse temperature."""
+        u = self.base.sample(n, generator, self.location.dtype)
+        context = self._context(torch.full((n,), beta, dtype=u.dtype))
+        z, _ = self.flow.inverse_and_logdet(u, context)
+        return z * self.scale + self.location
+
+    def _context(self, beta: Tensor) -> Tensor:
+        low, high = self.context_range.log()
+        return ((2 * beta.log() - low - high) / (high - low)).unsqueeze(1)

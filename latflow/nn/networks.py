@@ -1,0 +1,102 @@
+"""Encoder, decoder and the plain networks they are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Decoder", "Encoder", "mlp"]
+
+
+def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
+    """Return a linear layer drawn from `generator` alone: no global seed is read or moved."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    bound = 1 / math.sqrt(max(n_in, 1))
+    with torch.no_grad():
+        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer
+
+
+def mlp(
+    sizes: Sequence[int],
+    generator: torch.Generator,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+) -> nn.Sequential:
+    """Return a feed-forward network through layers of these sizes; two sizes give a linear map."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+        layers += [linear(n_in, n_out, generator), activation()]
+    return nn.Sequential(*layers, linear(sizes[-2], sizes[-1], generator))
+
+
+class Encoder(nn.Module):
+    """q(z given x) = N(mu(x), diag(sigma^2)): mu linear or a tanh network, sigma learned.
+
+    tanh keeps the collective variables smooth: a bias potential on them has a continuous force.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_components: int,
+        hidden_features: Sequence[int],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        sizes = (n_features, *hidden_features, n_components)
+        self.mean = mlp(sizes, generator, nn.Tanh)
+        self.log_sigma = nn.Parameter(torch.full((n_components,), -1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return mu(x), the noise-free collective variables."""
+        return self.mean(x)  # type: ignore[no-any-return]
+
+    def noisy(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z = mu(x) + sigma * noise and log q(z given x) up to the noise's own density."""
+        z = self.mean(x) + self.log_sigma.exp() * noise
+        gauss = -0.5 * (noise * noise).sum(dim=1) - 0.5 * noise.shape[1] * math.log(2 * math.pi)
+        return z, gauss - self.log_sigma.sum()
+
+
+class Decoder(nn.Module):
+    """log p(s given z): the state one lagtime later."""
+
+    def __init__(
+        self,
+        n_components: int,
+        n_states: int,
+        hidden_features: Sequence[int],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.net = mlp((n_components, *hidden_features, n_states), generator)
+
+    @property
+    def n_states(self) -> int:
+        """Number of states the last layer tells apart."""
+        return self._last.out_features
+
+    @property
+    def _last(self) -> nn.Linear:
+        layer = self.net[-1]
+        if not isinstance(layer, nn.Linear):
+            raise TypeError("The decoder's last layer is not linear.")
+        return layer
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return log-probabilities of the states, shape (n, n_states)."""
+        return torch.log_softmax(self.net(z), dim=1)
+
+    def keep(self, states: Sequence[int]) -> None:
+        """Shrink the last layer to `states`, in this order; its parameters are new objects."""
+        old = self._last
+        rows = torch.as_tensor(states, device=old.weight.device)
+        new = nn.utils.skip_init(nn.Linear, old.in_features, len(rows)).to(old.weight)
+        with torch.no_grad():
+            new.weight.copy_(old.weight[rows])
+            new.bias.copy_(old.bias[rows])
+        self.net[-1] = new

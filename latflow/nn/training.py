@@ -1,0 +1,183 @@
+"""Minimising a loss over rows: batches, optimiser, early stop, history. Knows nothing of LaTF."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Outcome", "Plan", "minimise"]
+
+Record = dict[str, float | int | str]
+WARM_UP = 0.1
+MOST_ROLLBACKS = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train.
+
+    Attributes
+    ----------
+    max_iter : int
+        Optimiser steps; the learning rate rises over the first tenth and falls to zero (a cosine)
+        over the rest.
+    learning_rate : float
+        Its peak.
+    batch_size : int
+        Rows a step.
+    weight_decay : float
+        Decoupled, as in AdamW.
+    check_every : int
+        Steps between two looks at the held-out loss.
+    patience : int
+        Looks without an improvement of `tol` after which training stops.
+    tol : float
+        The least decrease of the held-out loss that counts.
+    """
+
+    max_iter: int
+    learning_rate: float
+    batch_size: int
+    weight_decay: float = 0.0
+    check_every: int = 25
+    patience: int = 10
+    tol: float = 1e-4
+
+    def part(self, share: float) -> Plan:
+        """Return the plan of a stage that takes this share of the steps."""
+        return replace(self, max_iter=max(1, round(share * self.max_iter)))
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step counted from 0."""
+        warm = max(1, round(WARM_UP * self.max_iter))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        done = (step - warm) / max(1, self.max_iter - warm)
+        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass
+class Outcome:
+    """What happened: `history` has one record a look; the module holds the best weights seen."""
+
+    history: list[Record] = field(default_factory=list)
+    n_iter: int = 0
+    best: float = math.inf
+    rollbacks: int = 0
+    failed: bool = False
+
+
+def batches(n_rows: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield row indices for ever, every row once an epoch, in a new order each time."""
+    if n_rows <= size:
+        while True:
+            yield torch.arange(n_rows)
+    while True:
+        order = torch.randperm(n_rows, generator=generator)
+        yield from order[: n_rows // size * size].split(size)
+
+
+def minimise(
+    module: nn.Module,
+    loss: Callable[[Tensor], Tensor],
+    held_out_loss: Callable[[], float],
+    n_rows: int,
+    plan: Plan,
+    generator: torch.Generator,
+    *,
+    on_record: Callable[[Record], None] | None = None,
+) -> Outcome:
+    """Train `module` and leave in it the weights with the lowest held-out loss.
+
+    A loss that becomes non-finite rolls back to the best weights and halves the rate; after
+    five times training gives up there (`failed`).
+
+    Parameters
+    ----------
+    module : nn.Module
+        Every parameter that requires a gradient is trained; the optimiser is new at each call.
+    loss : callable
+        Row indices -> scalar tensor.
+    held_out_loss : callable
+        -> float, lower is better.
+    n_rows : int
+    plan : Plan
+    generator : torch.Generator
+        Orders the batches.
+    on_record : callable, optional
+        Called with every record as it is made.
+
+    Returns
+    -------
+    Outcome
+    """
+    outcome = Outcome()
+    optimiser = _optimiser(module, plan)
+    rows = batches(n_rows, plan.batch_size, generator)
+    best_weights = copy.deepcopy(module.state_dict())
+    outcome.best = _finite_or_inf(held_out_loss())
+    total, stale, brake = torch.zeros(()), 0, 1.0
+    for step in range(plan.max_iter):
+        value = _step(optimiser, loss(next(rows)), brake * plan.rate(step))
+        total = total + value
+        if (step + 1) % plan.check_every and step + 1 < plan.max_iter:
+            continue
+        outcome.n_iter = step + 1
+        held_out = held_out_loss()
+        record = _record(outcome, total, held_out, brake * plan.rate(step), plan)
+        if on_record is not None:
+            on_record(record)
+        total = torch.zeros(())
+        if not (math.isfinite(record["loss"]) and math.isfinite(held_out)):  # type: ignore[arg-type]
+            module.load_state_dict(best_weights)
+            optimiser, brake = _optimiser(module, plan), brake / 2
+            outcome.rollbacks += 1
+            if outcome.rollbacks > MOST_ROLLBACKS:
+                outcome.failed = True
+                break
+            continue
+        stale = 0 if held_out < outcome.best - plan.tol else stale + 1
+        if held_out < outcome.best:
+            outcome.best, best_weights = held_out, copy.deepcopy(module.state_dict())
+        if stale >= plan.patience:
+            break
+    module.load_state_dict(best_weights)
+    return outcome
+
+
+def _optimiser(module: nn.Module, plan: Plan) -> torch.optim.AdamW:
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    return torch.optim.AdamW(
+        parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
+    )
+
+
+def _step(optimiser: torch.optim.Optimizer, value: Tensor, rate: float) -> Tensor:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return value.detach()
+
+
+def _record(outcome: Outcome, total: Tensor, held_out: float, rate: float, plan: Plan) -> Record:
+    last = outcome.history[-1]["iteration"] if outcome.history else 0
+    steps = outcome.n_iter - int(last)
+    record: Record = {
+        "iteration": outcome.n_iter,
+        "loss": float(total) / steps,
+        "held_out_loss": held_out,
+        "learning_rate": rate,
+    }
+    outcome.history.append(record)
+    return record
+
+
+def _finite_or_inf(value: float) -> float:
+    return value if math.isfinite(value) else math.inf

@@ -1,0 +1,207 @@
+"""Saving and loading fitted estimators: numbers as safetensors, everything else as JSON, no pickle.
+
+One file: safetensors' own format, whose header carries the JSON. Reading runs no code from the file:
+what it names is looked up in the short registry below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from latflow.estimators.extrapolator import TemperatureExtrapolator
+from latflow.estimators.latf import LaTFEstimator
+from latflow.estimators.reweighting import Energies, LogLinear, Pooled
+from latflow.nn.model import ConditionalDensity, LatentModel
+from latflow.thermodynamics import Mixture
+
+__all__ = ["load", "save"]
+
+FORMAT = 1
+VERSION = importlib.metadata.version("latflow")
+OBJECTS: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        LaTFEstimator,
+        TemperatureExtrapolator,
+        FrozenEstimator,
+        Energies,
+        LogLinear,
+        Mixture,
+        Pooled,
+    )  # fmt: skip
+}
+MODULES: dict[str, Any] = {cls.__name__: cls for cls in (ConditionalDensity, LatentModel)}
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def save(estimator: LaTFEstimator | TemperatureExtrapolator, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to one file; an old file is replaced only when all is written.
+
+    Parameters
+    ----------
+    estimator : LaTFEstimator or TemperatureExtrapolator
+        Fitted. A RandomState in `random_state` is stored as None.
+    path : str or path-like
+
+    Raises
+    ------
+    TypeError
+        For another kind of object.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    OSError
+        If the folder cannot be written to.
+    """
+    if not isinstance(estimator, LaTFEstimator | TemperatureExtrapolator):
+        raise TypeError(
+            "Expected `estimator` to be a LaTFEstimator or TemperatureExtrapolator, got "
+            f"{type(estimator).__name__}."
+        )
+    check_is_fitted(estimator)
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Expected `path` in an existing folder, got {path}.")
+    arrays: Arrays = {}
+    tree = json.dumps(_encode(estimator, "", arrays))
+    header = {
+        "format": str(FORMAT),
+        "latflow": VERSION,
+        "tree": tree,
+        "sha256": _digest(tree, arrays),
+    }
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    os.close(handle)
+    try:
+        save_file(arrays, temporary, metadata=header)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read an estimator that :func:`save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    LaTFEstimator or TemperatureExtrapolator
+        Fitted, on the CPU, with the outputs it had when saved.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is truncated, changed since it was saved, of a newer format, or no such file at all.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a file written by latflow.save, found none at {path}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(
+            f"Expected a whole file written by latflow.save, got {path}, which is truncated or of "
+            f"another kind ({error})."
+        ) from error
+    _check_header(header, arrays, path)
+    return _decode(json.loads(header["tree"]), arrays)
+
+
+def _check_header(header: Mapping[str, str], arrays: Arrays, path: Path) -> None:
+    if not header.get("format", "").isdigit() or "tree" not in header:
+        raise ValueError(f"Expected a file written by latflow.save, got {path}, which is not one.")
+    if int(header["format"]) > FORMAT:
+        raise ValueError(
+            f"Expected a file of format {FORMAT} or older, got format {header['format']} in {path}, "
+            f"written by latflow {header.get('latflow')}: install that version or a newer one."
+        )
+    if header.get("sha256") != _digest(header["tree"], arrays):
+        raise ValueError(f"Expected {path} as it was saved, got one that was changed since.")
+
+
+def _digest(tree: str, arrays: Arrays) -> str:
+    digest = hashlib.sha256(tree.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _encode(value: Any, name: str, arrays: Arrays) -> Any:
+    """Turn a value into JSON; its arrays go into `arrays` under the path that leads to them."""
+    if isinstance(value, np.random.RandomState):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return _encode(value.item(), name, arrays)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OUT":
+        return {"strings": [str(v) for v in value]}
+    if isinstance(value, np.ndarray):
+        arrays[name] = np.ascontiguousarray(value)
+        return {"array": name, "shape": list(value.shape)}
+    if isinstance(value, list | tuple):
+        items = [_encode(v, f"{name}.{k}", arrays) for k, v in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    if isinstance(value, dict):
+        return {"dict": {k: _encode(v, f"{name}.{k}", arrays) for k, v in value.items()}}
+    kind = type(value).__name__
+    if MODULES.get(kind) is type(value):
+        weights = {k: v.numpy() for k, v in value.state_dict().items()}
+        state = {k: _encode(v, f"{name}.{k}", arrays) for k, v in weights.items()}
+        return {"module": kind, "config": value.config(), "weights": state}
+    if OBJECTS.get(kind) is type(value):
+        state = {k: _encode(v, f"{name}.{k}", arrays) for k, v in vars(value).items()}
+        return {"object": kind, "state": state}
+    raise TypeError(f"Expected `{name.lstrip('.')}` to be data that can be saved, got {kind}.")
+
+
+def _decode(tree: Any, arrays: Arrays) -> Any:
+    if isinstance(tree, list):
+        return [_decode(item, arrays) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "strings" in tree:
+        return np.array(tree["strings"], dtype=object)
+    if "array" in tree:
+        return arrays[tree["array"]].reshape(tree["shape"])
+    if "tuple" in tree:
+        return tuple(_decode(item, arrays) for item in tree["tuple"])
+    if "dict" in tree:
+        return {k: _decode(v, arrays) for k, v in tree["dict"].items()}
+    if "module" in tree:
+        return _decode_module(tree, arrays)
+    value = object.__new__(OBJECTS[tree["object"]])
+    vars(value).update({k: _decode(v, arrays) for k, v in tree["state"].items()})
+    return value
+
+
+def _decode_module(tree: Mapping[str, Any], arrays: Arrays) -> torch.nn.Module:
+    built: torch.nn.Module = MODULES[tree["module"]](**tree["config"], generator=torch.Generator())
+    weights = {k: torch.tensor(_decode(v, arrays)) for k, v in tree["weights"].items()}
+    built.double().load_state_dict(weights)
+    return built.requires_grad_(False).eval()
