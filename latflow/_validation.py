@@ -77,18 +77,18 @@ def check_temperatures(values: ArrayLike, n_frames: int) -> FloatArray:
     return temperature
 
 
-def check_weights(values: ArrayLike | None, n_frames: int) -> FloatArray:
+def check_weights(values: ArrayLike | None, n_frames: int, name: str = "weights") -> FloatArray:
     """Return one weight per frame, scaled to mean 1; None means equal weights."""
     if values is None:
         return np.ones(n_frames)
-    weights = check_per_frame(values, n_frames, "weights")
+    weights = check_per_frame(values, n_frames, name)
     if (weights < 0).any():
         raise ValueError(
-            "Expected no negative value in `weights`, "
+            f"Expected no negative value in `{name}`, "
             f"got {weights[weights < 0][0]:g} at frame {np.flatnonzero(weights < 0)[0]}."
         )
     if weights.sum() == 0:
-        raise ValueError("Expected at least one positive value in `weights`, got only zeros.")
+        raise ValueError(f"Expected at least one positive value in `{name}`, got only zeros.")
     return np.asarray(weights / weights.mean())
 
 

@@ -261,7 +261,8 @@ def sliced_wasserstein(
     """
     a, b = _check_pair(samples_a, samples_b, _check_samples)
     n_projections = check_count(n_projections, "n_projections")
-    w_a, w_b = check_weights(weights_a, len(a)), check_weights(weights_b, len(b))
+    w_a = check_weights(weights_a, len(a), "weights_a")
+    w_b = check_weights(weights_b, len(b), "weights_b")
     if a.shape[1] == 1:
         directions = np.ones((1, 1))
     else:

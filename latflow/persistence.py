@@ -1,7 +1,7 @@
-"""Saving and loading fitted estimators: numbers as safetensors, everything else as JSON, no pickle.
+"""Saving and loading fitted estimators: numbers as safetensors, the rest as JSON, no pickle.
 
-One file: safetensors' own format, whose header carries the JSON. Reading runs no code from the file:
-what it names is looked up in the short registry below.
+One file: safetensors' own format, whose header carries the JSON. Reading runs no code from the
+file: what it names is looked up in the short registry below.
 """
 
 from __future__ import annotations
@@ -33,18 +33,16 @@ __all__ = ["load", "save"]
 
 FORMAT = 1
 VERSION = importlib.metadata.version("latflow")
-OBJECTS: dict[str, type] = {
-    cls.__name__: cls
-    for cls in (
-        LaTFEstimator,
-        TemperatureExtrapolator,
-        FrozenEstimator,
-        Energies,
-        LogLinear,
-        Mixture,
-        Pooled,
-    )  # fmt: skip
-}
+REGISTERED = (
+    LaTFEstimator,
+    TemperatureExtrapolator,
+    FrozenEstimator,
+    Energies,
+    LogLinear,
+    Mixture,
+    Pooled,
+)
+OBJECTS: dict[str, Any] = {cls.__name__: cls for cls in REGISTERED}
 MODULES: dict[str, Any] = {cls.__name__: cls for cls in (ConditionalDensity, LatentModel)}
 
 Arrays = dict[str, NDArray[Any]]
@@ -135,8 +133,8 @@ def _check_header(header: Mapping[str, str], arrays: Arrays, path: Path) -> None
         raise ValueError(f"Expected a file written by latflow.save, got {path}, which is not one.")
     if int(header["format"]) > FORMAT:
         raise ValueError(
-            f"Expected a file of format {FORMAT} or older, got format {header['format']} in {path}, "
-            f"written by latflow {header.get('latflow')}: install that version or a newer one."
+            f"Expected a file of format {FORMAT} or older, got format {header['format']} in "
+            f"{path}, written by latflow {header.get('latflow')}: install that version."
         )
     if header.get("sha256") != _digest(header["tree"], arrays):
         raise ValueError(f"Expected {path} as it was saved, got one that was changed since.")
@@ -195,7 +193,7 @@ def _decode(tree: Any, arrays: Arrays) -> Any:
         return {k: _decode(v, arrays) for k, v in tree["dict"].items()}
     if "module" in tree:
         return _decode_module(tree, arrays)
-    value = object.__new__(OBJECTS[tree["object"]])
+    value: Any = object.__new__(OBJECTS[tree["object"]])
     vars(value).update({k: _decode(v, arrays) for k, v in tree["state"].items()})
     return value
 

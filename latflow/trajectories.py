@@ -104,7 +104,7 @@ def stack(
     return np.concatenate(arrays), rows
 
 
-def spread(values: Sequence[ArrayLike], lengths: Sequence[int], name: str) -> NDArray[Any]:
+def spread(values: Any, lengths: Sequence[int], name: str) -> NDArray[Any]:
     """Return one value per frame from one number, or one array, per trajectory."""
     if np.ndim(values) == 0 or len(values) != len(lengths):
         got = "a single number" if np.ndim(values) == 0 else f"{len(values)}"
@@ -195,7 +195,7 @@ def time_blocks(trajectory: IntArray, frame: IntArray, *, length: int) -> IntArr
 def held_out_rows(
     frames: Frames, fraction: float, lagtime: int, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Mark about `fraction` of the rows of each temperature: contiguous blocks, never single frames.
+    """Mark about `fraction` of each temperature's rows: contiguous blocks, never single frames.
 
     Blocks are at least five lagtimes long. Where the data are too short for one, none is marked.
     """
@@ -310,7 +310,7 @@ def _validate_array(estimator: Any, X: Any, reset: bool) -> FloatArray:
     )
 
 
-def _open_list(X, trajectory, frame, metadata):  # type: ignore[no-untyped-def]
+def _open_list(X: Any, trajectory: Any, frame: Any, metadata: dict[str, Any]) -> Any:
     if trajectory is not None or frame is not None:
         raise ValueError(
             "Expected no `trajectory` or `frame` with a list of trajectories: the list says both."
@@ -335,11 +335,12 @@ def concatenate(trajectories: Sequence[Any]) -> Any:
     return np.concatenate([np.asarray(t) for t in trajectories])
 
 
-def _read_index(X, trajectory, frame, metadata):  # type: ignore[no-untyped-def]
+def _read_index(X: Any, trajectory: Any, frame: Any, metadata: dict[str, Any]) -> Any:
     """Take levels of a DataFrame's index named as metadata for metadata not given."""
 
-    def level(name, given):  # type: ignore[no-untyped-def]
-        index = getattr(X, "index", None)
+    index: Any = getattr(X, "index", None)
+
+    def level(name: str, given: Any) -> Any:
         if given is None and name in (getattr(index, "names", None) or ()):
             return np.asarray(index.get_level_values(name))
         return given
@@ -348,7 +349,7 @@ def _read_index(X, trajectory, frame, metadata):  # type: ignore[no-untyped-def]
     return level("trajectory", trajectory), level("frame", frame), metadata
 
 
-def _open_dataset(dataset, lagtime, metadata):  # type: ignore[no-untyped-def]
+def _open_dataset(dataset: Any, lagtime: int | None, metadata: dict[str, Any]) -> Any:
     """Trajectories of a deeptime data set as a list, or its bare pairs as rows and their pairs."""
     parts = list(dataset.subsets) if hasattr(dataset, "subsets") else [dataset]
     wrong = [p.lagtime for p in parts if getattr(p, "lagtime", lagtime) not in (lagtime, None)]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from sklearn.utils import check_random_state
 
 from latflow import datasets
 from latflow.datasets import (
@@ -367,10 +368,11 @@ class TestBunch:
         assert not np.array_equal(first, second)
 
     def test_global_random_state_is_left_alone(self, make: Callable[..., Any]) -> None:
-        np.random.random()
-        before = np.random.get_state()[1].copy()
+        shared = check_random_state(None)
+        shared.random()
+        before = shared.get_state()[1].copy()
         a, b = (make(20, 0.5).coordinates for _ in range(2))
-        np.testing.assert_array_equal(np.random.get_state()[1], before)
+        np.testing.assert_array_equal(shared.get_state()[1], before)
         assert not np.array_equal(a, b)
 
     @pytest.mark.parametrize("name", ["n_frames", "n_walkers", "stride"])

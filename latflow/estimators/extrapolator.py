@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import (
@@ -29,7 +27,9 @@ from latflow._validation import (
     check_positive,
     check_temperature,
 )
-from latflow.estimators.latf import CHUNK, LaTFEstimator, chunk_sizes
+from latflow.estimators import seam
+from latflow.estimators.generator import train_generator
+from latflow.estimators.latf import LaTFEstimator
 from latflow.estimators.reweighting import (
     Energies,
     Pooled,
@@ -37,10 +37,10 @@ from latflow.estimators.reweighting import (
     learn_log_linear,
     tilted_log_linear,
 )
-from latflow.estimators.stages import evaluate, torch_for_fit, warn_of_rollbacks
+from latflow.estimators.stages import thin
 from latflow.nn.model import ConditionalDensity
-from latflow.nn.training import Plan, minimise
-from latflow.thermodynamics import Mixture, free_energy_offsets
+from latflow.nn.training import Plan
+from latflow.thermodynamics import Mixture
 from latflow.trajectories import (
     FRAME_METADATA,
     Frames,
@@ -58,9 +58,9 @@ METHODS = ("enthalpy", "tilted", "mbar")
 INPUTS = ("features", "cvs")
 UNITS = ("energy", "kT")
 COLDER, HOTTER = 0.7, 1.5  # default range of the generator, in simulated temperatures
-N_NODES = 32
 SUPPORT_QUANTILE = 1e-3
 FEWEST_BLOCKS = 10
+MOST_JUDGED = 5000
 
 FloatArray = NDArray[np.float64]
 
@@ -85,17 +85,17 @@ class TemperatureExtrapolator(
         A default one if not given; one inside sklearn.frozen.FrozenEstimator is used as it is.
     method : {"enthalpy", "tilted", "mbar"}, default="enthalpy"
         "enthalpy" learns h, the mean potential energy (constant volume) or enthalpy (constant
-        pressure) of what it reads, by telling the temperatures apart; no energies are needed. "tilted"
-        is the estimator's own flow, whose base widens with temperature (the paper's model).
-        "mbar" takes the potential energy of every frame.
+        pressure) of what it reads, by telling the temperatures apart, and needs no energies.
+        "tilted" is the estimator's own flow, whose base widens with temperature (the paper's
+        model). "mbar" takes the potential energy of every frame.
     enthalpy_input : {"features", "cvs"}, default="features"
         What h reads: all features, or the collective variables only. Features predict better where
         temperatures overlap in them; with hundreds of features that hardly overlap, take "cvs".
     n_estimators : int, default=1
-        Independent fits of h on bootstraps over blocks, for error bars of the extrapolation itself.
+        Fits of h, each on a bootstrap over blocks, for error bars of the extrapolation itself.
     temperature_range : tuple of float, optional
-        Lowest and highest temperature that `sample` and `log_density` serve; 0.7 times the lowest to
-        1.5 times the highest simulated one if not given. Not needed by "tilted".
+        Lowest and highest temperature that `sample` and `log_density` serve; 0.7 times the lowest
+        to 1.5 times the highest simulated one if not given. Not needed by "tilted".
     n_transforms : int, default=2
         Couplings of the conditional flow.
     hidden_features : tuple of int, default=(32, 32)
@@ -126,10 +126,8 @@ class TemperatureExtrapolator(
     >>> from latflow import LaTFEstimator, TemperatureExtrapolator
     >>> from latflow.datasets import make_three_hole
     >>> cold, hot = (make_three_hole(1000, temperature=t, random_state=0) for t in (0.8, 1.4))
-    >>> model = TemperatureExtrapolator(
-    ...     LaTFEstimator(lagtime=5, max_iter=40, boltzmann_constant=1.0, random_state=0), max_iter=40
-    ... )
-    >>> model = model.fit(
+    >>> latf = LaTFEstimator(lagtime=5, max_iter=40, boltzmann_constant=1.0, random_state=0)
+    >>> model = TemperatureExtrapolator(latf, max_iter=40).fit(
     ...     cold.trajectories + hot.trajectories, temperature=cold.temperature + hot.temperature
     ... )
     >>> model.sample(3, temperature=1.0, random_state=0).shape
@@ -218,21 +216,24 @@ class TemperatureExtrapolator(
         )
         self._check_data(frames)
         rs = check_random_state(self.random_state)
-        self.estimator_ = self._fit_estimator(X, trajectory, frame, metadata)
+        self.estimator_ = self._fit_estimator(X, metadata)
         self._n_features_out = self.estimator_.n_components
         self._lengths = np.bincount(frames.trajectory) if is_trajectory_list(X) else None
         self.z_ = self.estimator_._encode(frames.X)
         self.labels_ = self.estimator_.predict_latent(self.z_)
-        self.history_, self.density_, self._mixtures, self._routes = [], None, [], []
-        if len(self.temperatures_):
+        self.history_: list[dict[str, Any]] = []
+        self.density_: ConditionalDensity | None = None
+        self._mixtures: list[Mixture] = []
+        self._routes: list[Route] = []
+        n_steps = 0
+        if frames.temperature is not None:
             self._fit_weights(frames, rs)
             if self.method != "tilted":
-                self._fit_density(int(rs.randint(2**31 - 1)))
-            self._support_level = float(
-                np.quantile(
-                    self._pooled_log_density(self.z_[:: -(-len(self.z_) // 5000)]), SUPPORT_QUANTILE
-                )
-            )
+                n_steps = self._fit_density(int(rs.randint(2**31 - 1)))
+            every = thin(np.arange(len(self.z_)), MOST_JUDGED)
+            levels = self._pooled_log_density(self.z_[every])
+            self._support_level = float(np.quantile(levels, SUPPORT_QUANTILE))
+        self.n_iter_ = self.estimator_.n_iter_ + n_steps
         return self
 
     def _check_parameters(self) -> None:
@@ -258,23 +259,22 @@ class TemperatureExtrapolator(
     def _check_data(self, frames: Frames) -> None:
         if len(self.temperatures_) == 1 and self.method != "tilted":
             raise ValueError(
-                f"Expected `temperature` to hold at least two values for method={self.method!r}, got "
-                f"{self.temperatures_[0]:g} only: simulate a second temperature, or use LaTFEstimator."
+                f"Expected `temperature` to hold at least two values for method={self.method!r}, "
+                f"got {self.temperatures_[0]:g} only: simulate a second one, or use LaTFEstimator."
             )
         if self.method == "mbar" and len(self.temperatures_) and frames.energy is None:
             raise ValueError(
-                "Expected `energy`, the potential energy of each frame, for method='mbar', got None; "
-                "method='enthalpy' needs no energies."
+                "Expected `energy`, the potential energy of each frame, for method='mbar', got "
+                "None; method='enthalpy' needs no energies."
             )
 
-    def _fit_estimator(
-        self, X: Any, trajectory: Any, frame: Any, metadata: dict[str, Any]
-    ) -> LaTFEstimator:
+    def _fit_estimator(self, X: Any, metadata: dict[str, Any]) -> LaTFEstimator:
         if isinstance(self.estimator, FrozenEstimator):
             check_is_fitted(self.estimator.estimator)
-            return self.estimator.estimator
+            fitted: LaTFEstimator = self.estimator.estimator
+            return fitted
         estimator = LaTFEstimator() if self.estimator is None else clone(self.estimator)
-        return estimator.fit(X, trajectory=trajectory, frame=frame, **metadata)
+        return estimator.fit(X, **metadata)
 
     def _fit_weights(self, frames: Frames, rs: np.random.RandomState) -> None:
         """Learn or take each frame's reduced energy and solve for the f_k, for every member."""
@@ -282,7 +282,7 @@ class TemperatureExtrapolator(
         fraction = self.estimator_.validation_fraction
         self._pooled = pooled = Pooled(
             betas=self._beta(self.temperatures_),
-            origin=np.searchsorted(self.temperatures_, frames.temperature),
+            origin=np.searchsorted(self.temperatures_, np.asarray(frames.temperature)),
             weights=frames.weights,
             blocks=independent_blocks(frames),
             held_out=held_out_rows(frames, fraction, self.estimator_.lagtime, rng),
@@ -290,26 +290,23 @@ class TemperatureExtrapolator(
         self._routes = self._learn_routes(frames, pooled, rs, rng)
         for route in self._routes:
             u = np.stack([route.reduced(beta) for beta in pooled.betas], axis=1)
-            if isinstance(route, Energies):
-                offsets = route.offsets(pooled)
-            else:
-                offsets = free_energy_offsets(u, pooled.counts, pooled.weights)
+            offsets = route.offsets(pooled)
             self._mixtures.append(
                 Mixture.build(u, offsets, pooled.origin, pooled.weights, pooled.blocks)
             )
 
     def _learn_routes(
         self, frames: Frames, pooled: Pooled, rs: np.random.RandomState, rng: np.random.Generator
-    ) -> Sequence[Route]:
+    ) -> list[Route]:
         if self.method == "mbar":
             return [Energies(np.asarray(frames.energy))]
         if self.method == "tilted":
-            kt = 1 / float(self._beta(self.estimator_.reference_temperature_))
+            kt = 1 / float(self._beta(self.estimator_.reference_temperature_ or 1.0))
             return [tilted_log_linear(self.estimator_.to_prior(self.z_), kt)]
         v = frames.X.astype(np.float64) if self.enthalpy_input == "features" else self.z_
         deviation = v.std(axis=0)
         v = (v - v.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-        routes = []
+        routes: list[Route] = []
         for seed in rs.randint(2**31 - 1, size=self.n_estimators):
             weights = pooled.weights if self.n_estimators == 1 else pooled.resampled(rng)
             route = learn_log_linear(v, pooled, weights, int(seed), self.estimator_.n_threads)
@@ -317,57 +314,23 @@ class TemperatureExtrapolator(
             routes.append(route)
         return routes
 
-    def _fit_density(self, seed: int) -> None:
-        """Train the flow that reads the inverse temperature on frames drawn with their weights."""
-        generator = torch.Generator().manual_seed(seed)
+    def _fit_density(self, seed: int) -> int:
+        """Train the generator; return its optimiser steps."""
         low, high = self._range()
-        self.density_ = density = ConditionalDensity(
-            location=torch.tensor(self.z_.mean(axis=0), dtype=torch.float32),
-            scale=torch.tensor(np.maximum(self.z_.std(axis=0), 1e-12), dtype=torch.float32),
-            context_range=(float(self._beta(high)), float(self._beta(low))),
-            n_transforms=self.n_transforms,
+        self.density_, outcome = train_generator(
+            self.z_,
+            self._weights,
+            self._pooled.held_out,
+            (float(self._beta(high)), float(self._beta(low))),
+            Plan(self.max_iter, self.learning_rate, self.batch_size),
             transform=self.estimator_.flow,
+            n_transforms=self.n_transforms,
             hidden_features=tuple(self.hidden_features),
-            generator=generator,
+            n_threads=self.estimator_.n_threads,
+            seed=seed,
         )
-        held_out = self._pooled.held_out
-        n_draws = self.max_iter * self.batch_size // N_NODES + 1
-        rng = np.random.default_rng(seed)
-        train = self._draws(~held_out if held_out.any() else np.ones_like(held_out), n_draws, rng)
-        judge = self._draws(held_out if held_out.any() else np.ones_like(held_out), 256, rng)
-        z = torch.tensor(self.z_, dtype=torch.float32)
-
-        def loss(draws: tuple[torch.Tensor, torch.Tensor], batch: Any) -> torch.Tensor:
-            rows, beta = draws
-            return -density.log_density(z[rows[batch]], beta[batch]).mean()
-
-        with torch_for_fit(self.estimator_.n_threads):
-            outcome = minimise(
-                density,
-                lambda batch: loss(train, batch),
-                lambda: evaluate(lambda: loss(judge, slice(None))),
-                len(train[0]),
-                Plan(self.max_iter, self.learning_rate, self.batch_size),
-                generator,
-            )
-        warn_of_rollbacks(outcome, "conditional flow")
-        for record in outcome.history:
-            record["stage"] = "conditional flow"
         self.history_ += outcome.history
-        density.double().requires_grad_(False).eval()
-
-    def _draws(
-        self, among: NDArray[np.bool_], n_each: int, rng: np.random.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw rows with their weights at temperatures evenly spread in log T over the range."""
-        temperatures = np.geomspace(*self._range(), N_NODES)
-        rows = []
-        for t in temperatures:
-            cumulative = np.cumsum(self._weights(t) * among)
-            even = (np.arange(n_each) + rng.random(n_each)) / n_each * cumulative[-1]
-            rows.append(np.minimum(np.searchsorted(cumulative, even, side="right"), len(among) - 1))
-        beta = np.repeat(self._beta(temperatures), n_each)
-        return torch.as_tensor(np.concatenate(rows)), torch.tensor(beta, dtype=torch.float32)
+        return outcome.n_iter
 
     # -------------------------------------------------------------- the estimator's
 
@@ -424,10 +387,7 @@ class TemperatureExtrapolator(
         n = check_count(n_samples, "n_samples")
         beta = self._beta(self._in_range(temperature))
         seed = int(check_random_state(random_state).randint(2**31 - 1))
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            parts = [self.density_.sample(m, float(beta), generator) for m in chunk_sizes(n)]
-        return np.concatenate([part.numpy() for part in parts])
+        return seam.conditional_draw(self.density_, float(beta), n, seed)
 
     def log_density(self, Z: ArrayLike, temperature: float | None = None) -> FloatArray:
         """Return the normalised log-density of collective variables at a temperature.
@@ -448,15 +408,7 @@ class TemperatureExtrapolator(
         if self.density_ is None:
             return self.estimator_.log_density(z, temperature)
         beta = float(self._beta(self._in_range(temperature)))
-        with torch.no_grad():
-            parts = [
-                self.density_.log_density(
-                    torch.tensor(z[k : k + CHUNK]),
-                    torch.full((len(z[k : k + CHUNK]),), beta).double(),
-                )
-                for k in range(0, max(len(z), 1), CHUNK)
-            ]
-        return np.concatenate([part.numpy() for part in parts])
+        return seam.conditional_log_density(self.density_, z, beta)
 
     def frame_weights(self, temperature: float | None = None) -> Any:
         """Return the weight of every training frame at a temperature; they sum to 1.
@@ -470,7 +422,7 @@ class TemperatureExtrapolator(
         ndarray of shape (n_frames,), or list of them as `fit` was given
         """
         check_is_fitted(self)
-        weights = self._weights(self._named(temperature))
+        weights = self._weights(float(self._beta(self._named(temperature))))
         if self._lengths is None:
             return weights
         return np.split(weights, np.cumsum(self._lengths)[:-1])
@@ -548,8 +500,8 @@ class TemperatureExtrapolator(
         Returns
         -------
         ndarray of shape (...)
-            Its minimum over these points is 0; NaN where the training frames do not reach (the pooled
-            density is below its 0.001 quantile over them).
+            Its minimum over these points is 0; NaN where the training frames do not reach (where
+            the pooled density is below its 0.001 quantile over them).
         """
         check_is_fitted(self)
         check_option(unit, "unit", UNITS)
@@ -579,8 +531,8 @@ class TemperatureExtrapolator(
         low, high = self._range()
         if temperature is None or not low <= temperature <= high * (1 + 1e-12):
             raise ValueError(
-                f"Expected `temperature` from {low:g} to {high:g}, the range that the generator was "
-                f"trained for, got {temperature:g}: fit with a wider `temperature_range`."
+                f"Expected `temperature` from {low:g} to {high:g}, the range that the generator "
+                f"was trained for, got {temperature:g}: fit with a wider `temperature_range`."
             )
         return temperature
 
@@ -598,16 +550,16 @@ class TemperatureExtrapolator(
         found = self._temperature(temperature)
         if found is None or not self._mixtures:
             raise ValueError(
-                "Expected a model fitted with `temperature`, got one at a single unnamed temperature: "
-                "pass `temperature` (one per trajectory) to fit."
+                "Expected a model fitted with `temperature`, got one at a single unnamed "
+                "temperature: pass `temperature` (one per trajectory) to fit."
             )
         return found
 
     def _all_named(self, temperatures: ArrayLike) -> list[float]:
         return [self._named(float(t)) for t in np.atleast_1d(np.asarray(temperatures, dtype=float))]
 
-    def _weights(self, temperature: float) -> FloatArray:
-        beta = float(self._beta(temperature))
+    def _weights(self, beta: float) -> FloatArray:
+        """Return normalised frame weights at an inverse temperature, averaged over members."""
         members = [
             mixture.frame_weights(route.reduced(beta))
             for mixture, route in zip(self._mixtures, self._routes, strict=True)

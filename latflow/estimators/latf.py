@@ -30,15 +30,17 @@ from latflow._validation import (
     check_positive,
     check_temperature,
 )
+from latflow.estimators import seam
 from latflow.estimators.stages import (
     Fit,
     TrainingData,
     initial_labels,
     pick_device,
+    populations,
+    progress_of,
     torch_for_fit,
 )
 from latflow.metrics import vamp2
-from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.flows import TRANSFORMS
 from latflow.nn.model import LatentModel
 from latflow.nn.training import Plan
@@ -55,7 +57,6 @@ __all__ = ["BOLTZMANN_CONSTANT", "LaTFEstimator"]
 
 BOLTZMANN_CONSTANT = 0.00831446261815324  # kJ/mol/K: scipy.constants k * N_A / 1000
 ENCODERS = ("linear", "mlp")
-CHUNK = 65536
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -112,9 +113,9 @@ class LaTFEstimator(
     n_refinements : int, default=10
         Most rounds of label refinement.
     validation_fraction : float, default=0.1
-        Share of the frames, in contiguous blocks, held out to stop early and keep the best weights.
+        Share of the frames, in contiguous blocks, held out to stop early and keep best weights.
     n_init : int, default=1
-        Fits from different seeds, of which the lowest held-out loss is kept; they run through joblib.
+        Fits from different seeds, run through joblib; the lowest held-out loss is kept.
     boltzmann_constant : float, default=0.00831446...
         In kJ/mol/K; 1.0 for reduced units.
     device : str, default="auto"
@@ -137,7 +138,7 @@ class LaTFEstimator(
     populations_ : ndarray of shape (max(n_temperatures, 1), n_states_)
         Weighted share of the training frames in each state, per temperature.
     history_ : list of dict
-        One record a look at the held-out loss: stage, iteration, loss, held_out_loss, learning_rate.
+        One record a look at the held-out loss, with stage, iteration, loss and learning_rate.
     n_iter_ : int
         Optimiser steps taken.
     converged_ : bool
@@ -242,8 +243,8 @@ class LaTFEstimator(
         trajectory, frame : array_like of shape (n_frames,), optional
             Trajectory id and place in it, for a stacked array.
         temperature : list or array_like, optional
-            Per trajectory (a number or one value per frame) for a list, per frame for an array; in K,
-            or in units of energy with ``boltzmann_constant=1``.
+            Per trajectory (a number or one value per frame) for a list, per frame for an array;
+            in K, or in units of energy with ``boltzmann_constant=1``.
         weights : list or array_like, optional
             Statistical weight of each frame; only ratios count.
         initial_states : list or array_like of int, optional
@@ -366,9 +367,7 @@ class LaTFEstimator(
         return float(max(6.0, self.tilt * t + 3 * np.sqrt(t)))
 
     def _reduced_per_frame(self, frames: Frames) -> FloatArray:
-        if frames.temperature is None:
-            return np.ones(len(frames.X))
-        return np.asarray(frames.temperature / self.reference_temperature_)
+        return np.broadcast_to(self._reduced(frames.temperature, len(frames.X)), len(frames.X))
 
     def _keep(self, fit: Fit, frames: Frames, as_list: bool) -> None:
         self.model_ = fit.model.cpu().double().requires_grad_(False).eval()
@@ -470,8 +469,8 @@ class LaTFEstimator(
         )  # fmt: skip
         if self._knew_order and not frames.ordered:
             warnings.warn(
-                "fit was told where trajectories begin and end and score was not: its rows count as "
-                "one gap-free trajectory. In a search this means that metadata routing is off: "
+                "fit was told where trajectories begin and end and score was not: its rows count "
+                "as one gap-free trajectory. In a search this means that metadata routing is off: "
                 "sklearn.set_config(enable_metadata_routing=True).",
                 UserWarning,
                 stacklevel=2,
@@ -505,13 +504,7 @@ class LaTFEstimator(
         check_is_fitted(self)
         n = check_count(n_samples, "n_samples")
         seed = int(check_random_state(random_state).randint(2**31 - 1))
-        generator = torch.Generator().manual_seed(seed)
-        base = self._base(temperature)
-        with torch.no_grad():
-            parts = [base.sample(m, generator) for m in chunk_sizes(n)]
-            return np.concatenate(
-                [self.model_.flow.inverse_and_logdet(u)[0].numpy() for u in parts]
-            )
+        return seam.draw(self.model_, self.model_.base(self._reduced(temperature)), n, seed)
 
     def log_density(self, Z: ArrayLike, temperature: ArrayLike | None = None) -> FloatArray:
         """Return the normalised log-density at points of the latent space.
@@ -531,21 +524,17 @@ class LaTFEstimator(
     def predict_latent(self, Z: ArrayLike) -> IntArray:
         """Return the state of points of the latent space, so of samples; shape (n_points,)."""
         check_is_fitted(self)
-        return self._states(check_latent_points(Z, self.n_components)).argmax(axis=1)
+        return np.asarray(self._states(check_latent_points(Z, self.n_components)).argmax(axis=1))
 
     def to_prior(self, Z: ArrayLike) -> FloatArray:
         """Map points of the latent space to the base's space: u = f(z)."""
         check_is_fitted(self)
-        z = torch.from_numpy(check_latent_points(Z, self.n_components))
-        with torch.no_grad():
-            return np.asarray(self.model_.flow.forward_and_logdet(z)[0].numpy())
+        return seam.move(self.model_, check_latent_points(Z, self.n_components), inverse=False)
 
     def from_prior(self, U: ArrayLike) -> FloatArray:
         """Map points of the base's space to the latent space: the inverse of :meth:`to_prior`."""
         check_is_fitted(self)
-        u = torch.from_numpy(check_latent_points(U, self.n_components, "U"))
-        with torch.no_grad():
-            return np.asarray(self.model_.flow.inverse_and_logdet(u)[0].numpy())
+        return seam.move(self.model_, check_latent_points(U, self.n_components, "U"), inverse=True)
 
     def interpolate(
         self, z_a: ArrayLike, z_b: ArrayLike, n: int = 50, temperature: float | None = None
@@ -569,7 +558,8 @@ class LaTFEstimator(
         """
         check_count(n, "n", minimum=2)
         ends = self.to_prior(np.stack([np.ravel(z_a), np.ravel(z_b)]))
-        path = self.from_prior(self._base(temperature).path(ends[0], ends[1], n))
+        base = self.model_.base(self._reduced(temperature))
+        path = self.from_prior(base.path(ends[0], ends[1], n))
         path[0], path[-1] = np.ravel(z_a), np.ravel(z_b)
         return path
 
@@ -593,7 +583,7 @@ class LaTFEstimator(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    # -------------------------------------------------------------- arrays in, tensors inside
+    # -------------------------------------------------------------- inside
 
     def _check_frames(self, X: Any) -> Any:
         check_is_fitted(self)
@@ -604,36 +594,18 @@ class LaTFEstimator(
         return X
 
     def _encode(self, X: NDArray[Any]) -> FloatArray:
-        with torch.no_grad():
-            return np.concatenate(
-                [
-                    self.model_.encoder(torch.from_numpy((part - self.mean_) / self.scale_)).numpy()
-                    for part in row_chunks(X)
-                ]
-            )
+        return seam.encode(self.model_, lambda x: (x - self.mean_) / self.scale_, X)
 
     def _states(self, z: FloatArray) -> FloatArray:
-        with torch.no_grad():
-            return np.concatenate(
-                [self.model_.decoder(torch.tensor(part)).exp().numpy() for part in row_chunks(z)]
-            )
+        return seam.state_probabilities(self.model_, z)
 
     def _log_density(self, z: FloatArray, temperature: ArrayLike | None) -> FloatArray:
-        base = self._base(temperature, len(z))
-        with torch.no_grad():
-            return np.concatenate(
-                [
-                    self.model_.log_density(torch.tensor(part), slice_of(base, rows)).numpy()
-                    for part, rows in zip(
-                        row_chunks(z), row_chunks(torch.arange(len(z))), strict=True
-                    )
-                ]
-            )
+        return seam.log_density(self.model_, z, self._reduced(temperature, len(z)))
 
-    def _base(self, temperature: ArrayLike | None, n_rows: int | None = None) -> TiltedGaussian:
-        """Return the base at one temperature, or at one for each of `n_rows` rows."""
+    def _reduced(self, temperature: ArrayLike | None, n_rows: int | None = None) -> FloatArray:
+        """Return T / T_ref for one temperature, or for one for each of `n_rows` rows."""
         if temperature is None:
-            return self.model_.base(1.0)
+            return np.ones(())
         if self.reference_temperature_ is None:
             raise ValueError(
                 "Expected no `temperature`: fit was given none, so the model knows one unnamed "
@@ -645,43 +617,4 @@ class LaTFEstimator(
             raise ValueError(f"Expected `temperature` to be {wanted}, got shape {values.shape}.")
         for value in np.unique(values):
             check_temperature(float(value))
-        return self.model_.base(values / self.reference_temperature_)
-
-
-def populations(
-    labels: IntArray, frames: Frames, temperatures: FloatArray, n_states: int
-) -> FloatArray:
-    """Return the weighted share of frames in each state, one row a temperature."""
-    if frames.temperature is None:
-        groups = [np.ones(len(labels), dtype=bool)]
-    else:
-        groups = [frames.temperature == t for t in temperatures]
-    counts = np.stack(
-        [np.bincount(labels[g], weights=frames.weights[g], minlength=n_states) for g in groups]
-    )
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-
-
-def progress_of(bar: Any) -> Any:
-    """Return a callback that shows stage and held-out loss in the bar."""
-
-    def show(record: dict[str, Any]) -> None:
-        bar.set_postfix_str(f"{record['stage']}, held-out loss {record['held_out_loss']:.4f}")
-        bar.update()
-
-    return show
-
-
-def row_chunks(rows: Any) -> list[Any]:
-    """Cut rows into chunks that fit the cache; at least one chunk."""
-    return [rows[k : k + CHUNK] for k in range(0, max(len(rows), 1), CHUNK)]
-
-
-def chunk_sizes(n: int) -> list[int]:
-    """Return sizes of chunks that add up to n."""
-    return [min(CHUNK, n - k) for k in range(0, n, CHUNK)]
-
-
-def slice_of(base: TiltedGaussian, rows: torch.Tensor) -> TiltedGaussian:
-    """Return the base of these rows; one temperature serves all."""
-    return base.rows(rows) if base.t.ndim else base
+        return np.asarray(values / self.reference_temperature_)

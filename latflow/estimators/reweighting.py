@@ -57,7 +57,8 @@ class Pooled:
     @property
     def counts(self) -> FloatArray:
         """Weight of the frames of each temperature."""
-        return np.bincount(self.origin, weights=self.weights, minlength=len(self.betas))
+        n = len(self.betas)
+        return np.asarray(np.bincount(self.origin, weights=self.weights, minlength=n))
 
     def resampled(self, rng: np.random.Generator) -> FloatArray:
         """Return frame weights of a bootstrap over blocks, drawn within each temperature."""
@@ -67,7 +68,7 @@ class Pooled:
             ids = np.unique(self.blocks[rows], return_inverse=True)[1]
             n = int(ids.max()) + 1
             factor[rows] = np.bincount(rng.integers(n, size=n), minlength=n)[ids]
-        return self.weights * factor
+        return np.asarray(self.weights * factor)
 
 
 class Route(Protocol):
@@ -75,6 +76,10 @@ class Route(Protocol):
 
     def reduced(self, beta: float) -> FloatArray:
         """Return u(n), shape (n_frames,)."""
+        ...
+
+    def offsets(self, pooled: Pooled) -> FloatArray:
+        """Return the free energies f_k between the simulated temperatures."""
         ...
 
 
@@ -90,6 +95,11 @@ class LogLinear:
         """Return u(n), shape (n_frames,)."""
         return log_linear_energies(self.coefficients, beta - self.beta0)
 
+    def offsets(self, pooled: Pooled) -> FloatArray:
+        """Return the f_k."""
+        u = np.stack([self.reduced(beta) for beta in pooled.betas], axis=1)
+        return free_energy_offsets(u, pooled.counts, pooled.weights)
+
 
 @dataclass(frozen=True)
 class Energies:
@@ -99,7 +109,7 @@ class Energies:
 
     def reduced(self, beta: float) -> FloatArray:
         """Return u(n), shape (n_frames,)."""
-        return beta * (self.energy - self.energy.mean())
+        return np.asarray(beta * (self.energy - self.energy.mean()))
 
     def offsets(self, pooled: Pooled) -> FloatArray:
         """Return the f_k, by pymbar; it knows no frame weights, so unequal ones are solved here."""
@@ -136,7 +146,7 @@ def tilted_log_linear(u: FloatArray, kt_reference: float) -> LogLinear:
 def learn_log_linear(
     v: FloatArray, pooled: Pooled, weights: FloatArray, seed: int, n_threads: int | None
 ) -> LogLinear:
-    """Fit h(v), and c(v) where there are three temperatures and the held-out likelihood gains by it.
+    """Fit h(v), and c(v) too where there are three temperatures and it helps held-out frames.
 
     Parameters
     ----------

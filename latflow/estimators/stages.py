@@ -1,4 +1,4 @@
-"""The recipe of a LaTF fit: initial labels, label refinement, joint training, noise-free density."""
+"""The recipe of a LaTF fit: initial labels, refinement, joint training, noise-free density."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +19,18 @@ from torch import Tensor
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.model import LatentModel
 from latflow.nn.training import Outcome, Plan, Record, minimise
+from latflow.trajectories import Frames
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+# the loss of a batch of rows, the held-out loss, the number of rows
+Losses = tuple[Callable[[Tensor], Tensor], Callable[[], float], int]
 
 AUTO_STATES = 10
 MOST_CLUSTERED = 20_000
 MOST_HELD_OUT = 8192
 LABEL_TOLERANCE = 0.005
+CHUNK = 65536
 # shares of `max_iter`: one refinement round, joint training, density of the noise-free CVs
 ROUND, JOINT, DENSITY = 0.1, 0.25, 0.5
 
@@ -245,7 +250,7 @@ class Fit:
             len(i),
         )
 
-    def _density_losses(self) -> tuple[Callable[[Tensor], Tensor], Callable[[], float], int]:
+    def _density_losses(self) -> Losses:
         data, model = self.data, self.model
         with torch.no_grad():
             z = model.encoder(data.x)
@@ -264,7 +269,7 @@ class Fit:
         self,
         stage: str,
         module: torch.nn.Module,
-        losses: tuple[Callable[[Tensor], Tensor], Callable[[], float], int],
+        losses: Losses,
         share: float,
     ) -> None:
         loss, held_out_loss, n_rows = losses
@@ -313,3 +318,27 @@ def warn_of_rollbacks(outcome: Outcome, stage: str) -> None:
             UserWarning,
             stacklevel=2,
         )
+
+
+def populations(
+    labels: IntArray, frames: Frames, temperatures: FloatArray, n_states: int
+) -> FloatArray:
+    """Return the weighted share of frames in each state, one row a temperature."""
+    if frames.temperature is None:
+        groups = [np.ones(len(labels), dtype=bool)]
+    else:
+        groups = [frames.temperature == t for t in temperatures]
+    counts = np.stack(
+        [np.bincount(labels[g], weights=frames.weights[g], minlength=n_states) for g in groups]
+    )
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-300))
+
+
+def progress_of(bar: Any) -> Any:
+    """Return a callback that shows stage and held-out loss in the bar."""
+
+    def show(record: dict[str, Any]) -> None:
+        bar.set_postfix_str(f"{record['stage']}, held-out loss {record['held_out_loss']:.4f}")
+        bar.update()
+
+    return show

@@ -61,12 +61,13 @@ class TemperatureClassifier(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """Return h(v) and, if learned, c(v): shape (n, 1) or (n, 2)."""
-        return self.net(v) + self.linear(v)  # type: ignore[no-any-return]
+        hc: Tensor = self.net(v) + self.linear(v)
+        return hc
 
     def reduced_energies(self, v: Tensor) -> Tensor:
         """Return u_k(v), shape (n, n_temperatures)."""
         powers = torch.stack((self.steps, self.steps**2 / 2))
-        hc = self(v)
+        hc = self.forward(v)
         return hc @ powers[: hc.shape[1]]
 
     def loss(self, v: Tensor, k: Tensor) -> Tensor:

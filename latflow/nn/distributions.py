@@ -110,7 +110,8 @@ class TiltedGaussian:
         uniform = torch.rand(n, generator=generator, dtype=torch.float64).numpy()
         radius = torch.from_numpy(self._radii(uniform)).to(dtype)
         direction = torch.randn(n, self.dim, generator=generator, dtype=dtype)
-        return radius.unsqueeze(1) * direction / direction.norm(dim=1, keepdim=True)
+        length: Tensor = direction.norm(dim=1, keepdim=True)
+        return radius.unsqueeze(1) * direction / length
 
     def path(
         self, start: NDArray[np.float64], end: NDArray[np.float64], n: int

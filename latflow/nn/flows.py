@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ class Spline:
         return spline_inverse(u, bounded(parameters), N_BINS, self.bound)
 
 
-TRANSFORMS = {"affine": Affine, "spline": Spline}
+TRANSFORMS: dict[str, Any] = {"affine": Affine, "spline": Spline}
 
 
 class Coupling(nn.Module):
@@ -94,9 +95,8 @@ class Coupling(nn.Module):
         self.transform = TRANSFORMS[transform](bound)
         n_in = dim - n_moved + n_context
         self.net = mlp((n_in, *hidden_features, n_moved * self.transform.n_parameters), generator)
-        with torch.no_grad():
-            self.net[-1].weight.zero_()  # the identity at the start
-            self.net[-1].bias.zero_()
+        for parameter in self.net[-1].parameters():  # the identity at the start
+            nn.init.zeros_(parameter)
 
     def forward_and_logdet(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return u and log |det du/dz|."""
@@ -112,7 +112,7 @@ class Coupling(nn.Module):
 
     def _conditioned(self, fixed: Tensor, context: Tensor) -> Tensor:
         raw: Tensor = self.net(torch.cat((fixed, context), dim=1))
-        return raw.unflatten(1, (len(self.moved), self.transform.n_parameters))
+        return raw.view(len(raw), len(self.moved), self.transform.n_parameters)
 
 
 class Flow(nn.Module):
@@ -147,25 +147,25 @@ class Flow(nn.Module):
         super().__init__()
         self.dim = dim
         self.n_context = n_context
-        self.couplings = nn.ModuleList(
+        self.couplings: Any = nn.ModuleList(
             Coupling(dim, i, transform, hidden_features, n_context, bound, generator)
             for i in range(n_transforms)
         )
 
     def forward_and_logdet(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return u, shape (n, dim), and log |det du/dz|, shape (n,)."""
-        return self._run(self.couplings, "forward_and_logdet", z, context)
+        logdet = z.new_zeros(len(z))
+        context = z.new_empty(len(z), 0) if context is None else context
+        for coupling in self.couplings:
+            z, part = coupling.forward_and_logdet(z, context)
+            logdet = logdet + part
+        return z, logdet
 
     def inverse_and_logdet(self, u: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return z, shape (n, dim), and log |det dz/du|, shape (n,)."""
-        return self._run(reversed(self.couplings), "inverse_and_logdet", u, context)  # type: ignore[call-overload]
-
-    def _run(
-        self, couplings: Sequence[Coupling], step: str, x: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        logdet = x.new_zeros(len(x))
-        context = x.new_empty(len(x), 0) if context is None else context
-        for coupling in couplings:
-            x, part = getattr(coupling, step)(x, context)
+        logdet = u.new_zeros(len(u))
+        context = u.new_empty(len(u), 0) if context is None else context
+        for coupling in reversed(list(self.couplings)):
+            u, part = coupling.inverse_and_logdet(u, context)
             logdet = logdet + part
-        return x, logdet
+        return u, logdet

@@ -114,7 +114,7 @@ class LatentModel(nn.Module):
         log_prior: Callable[[Tensor], Tensor],
     ) -> Tensor:
         z, log_q = self.encoder.noisy(x, noise)
-        cross_entropy = -self.decoder(z).gather(1, state.unsqueeze(1)).squeeze(1)
+        cross_entropy: Tensor = -self.decoder(z).gather(1, state.unsqueeze(1)).squeeze(1)
         return cross_entropy + bottleneck * (log_q - log_prior(z))
 
 
@@ -182,4 +182,5 @@ class ConditionalDensity(nn.Module):
 
     def _context(self, beta: Tensor) -> Tensor:
         low, high = self.context_range.log()
-        return ((2 * beta.log() - low - high) / (high - low)).unsqueeze(1)
+        scaled: Tensor = (2 * beta.log() - low - high) / (high - low)
+        return scaled.unsqueeze(1)

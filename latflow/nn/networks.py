@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init as _skip_init
 
 __all__ = ["Decoder", "Encoder", "mlp"]
 
 
+# torch leaves it untyped
+skip_init: Callable[..., nn.Linear] = _skip_init
+
+
 def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer drawn from `generator` alone: no global seed is read or moved."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    layer: nn.Linear = skip_init(nn.Linear, n_in, n_out)
     bound = 1 / math.sqrt(max(n_in, 1))
     with torch.no_grad():
         nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
@@ -28,7 +34,7 @@ def mlp(
 ) -> nn.Sequential:
     """Return a feed-forward network through layers of these sizes; two sizes give a linear map."""
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for n_in, n_out in pairwise(sizes[:-1]):
         layers += [linear(n_in, n_out, generator), activation()]
     return nn.Sequential(*layers, linear(sizes[-2], sizes[-1], generator))
 
@@ -95,7 +101,7 @@ class Decoder(nn.Module):
         """Shrink the last layer to `states`, in this order; its parameters are new objects."""
         old = self._last
         rows = torch.as_tensor(states, device=old.weight.device)
-        new = nn.utils.skip_init(nn.Linear, old.in_features, len(rows)).to(old.weight)
+        new = skip_init(nn.Linear, old.in_features, len(rows)).to(old.weight)
         with torch.no_grad():
             new.weight.copy_(old.weight[rows])
             new.bias.copy_(old.bias[rows])

@@ -29,7 +29,7 @@ def n_spline_parameters(n_bins: int) -> int:
 class _Bin(NamedTuple):
     """The bin a point lies in: its edges, sizes and end slopes, in units of the square's side."""
 
-    index: Tensor
+    number: Tensor
     left: Tensor
     bottom: Tensor
     width: Tensor
@@ -39,7 +39,8 @@ class _Bin(NamedTuple):
 
 
 def _sizes(parameters: Tensor, n_bins: int) -> tuple[Tensor, Tensor]:
-    softmax = torch.softmax(parameters[..., : 2 * n_bins].unflatten(-1, (2, n_bins)), dim=-1)
+    raw = parameters[..., : 2 * n_bins]
+    softmax = raw.reshape(*raw.shape[:-1], 2, n_bins).softmax(dim=-1)
     return softmax, softmax * (1 - n_bins * SMALLEST) + SMALLEST
 
 
@@ -77,7 +78,7 @@ class _Spline(torch.autograd.Function):
         y = torch.where(inside, (b.bottom + b.height * ratio) * (2 * bound) - bound, x)
         slope = s * s * rise / (denominator * denominator)
         logdet = torch.where(inside, slope, 1.0).log()
-        saved = (softmax, b.index, b.width, b.height, b.slope0, b.slope1)
+        saved = (softmax, b.number, b.width, b.height, b.slope0, b.slope1)
         return y, logdet, *saved, theta, denominator, rise, ratio, inside
 
     @staticmethod
@@ -89,7 +90,7 @@ class _Spline(torch.autograd.Function):
         ctx.mark_non_differentiable(*output[2:])
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor, *_: Tensor) -> tuple[Any, ...]:
         softmax, index, w, h, d0, d1, theta, denominator, rise, ratio, inside = ctx.saved_tensors
         gy = torch.where(inside, grad_y * (2 * ctx.bound), 0.0)

@@ -79,7 +79,7 @@ def batches(n_rows: int, size: int, generator: torch.Generator) -> Iterator[Tens
             yield torch.arange(n_rows)
     while True:
         order = torch.randperm(n_rows, generator=generator)
-        yield from order[: n_rows // size * size].split(size)
+        yield from torch.split(order[: n_rows // size * size], size)
 
 
 def minimise(

@@ -1,0 +1,81 @@
+"""The one seam between arrays and tensors of a fitted model: arrays in, arrays out, in float64.
+
+Numbers computed in float32 change with the order and the number of rows; these do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latflow.nn.distributions import TiltedGaussian
+from latflow.nn.model import ConditionalDensity, LatentModel
+
+__all__ = ["conditional_draw", "conditional_log_density", "draw", "encode", "log_density", "move"]
+
+CHUNK = 65536  # rows at once, so that memory does not grow with the number of rows
+
+FloatArray = NDArray[np.float64]
+Tensor = torch.Tensor
+
+
+def in_chunks(function: Callable[..., Tensor], *arrays: NDArray[np.float64]) -> FloatArray:
+    """Apply a row-wise function of tensors to arrays, chunk by chunk."""
+    with torch.no_grad():
+        parts = [
+            function(*(torch.tensor(a[k : k + CHUNK]) for a in arrays)).numpy()
+            for k in range(0, max(len(arrays[0]), 1), CHUNK)
+        ]
+    return np.concatenate(parts)
+
+
+def in_draws(function: Callable[[int], Tensor], n: int) -> FloatArray:
+    """Join draws of a function of the number of rows until there are n."""
+    with torch.no_grad():
+        parts = [function(min(CHUNK, n - k)).numpy() for k in range(0, n, CHUNK)]
+    return np.concatenate(parts)
+
+
+def encode(model: LatentModel, standard: Callable[[Tensor], Tensor], X: FloatArray) -> FloatArray:
+    """Return mu(x) of raw features X, shape (n, n_components)."""
+    return in_chunks(lambda x: model.encoder(standard(x)), X)
+
+
+def state_probabilities(model: LatentModel, z: FloatArray) -> FloatArray:
+    """Return p(s | z), shape (n, n_states)."""
+    return in_chunks(lambda part: model.decoder(part).exp(), z)
+
+
+def move(model: LatentModel, points: FloatArray, *, inverse: bool) -> FloatArray:
+    """Return u = f(z), or z for u."""
+    flow = model.flow
+    step = flow.inverse_and_logdet if inverse else flow.forward_and_logdet
+    return in_chunks(lambda x: step(x)[0], points)
+
+
+def log_density(model: LatentModel, z: FloatArray, t: FloatArray) -> FloatArray:
+    """Return log p(z | T) for reduced temperatures t: one, or one a row."""
+    if t.ndim == 0:
+        base = model.base(t)
+        return in_chunks(lambda part: model.log_density(part, base), z)
+    return in_chunks(lambda part, own: model.log_density(part, model.base(own)), z, t)
+
+
+def draw(model: LatentModel, base: TiltedGaussian, n: int, seed: int) -> FloatArray:
+    """Return n draws of z."""
+    generator = torch.Generator().manual_seed(seed)
+    return in_draws(lambda m: model.flow.inverse_and_logdet(base.sample(m, generator))[0], n)
+
+
+def conditional_log_density(density: ConditionalDensity, z: FloatArray, beta: float) -> FloatArray:
+    """Return log p(z | beta)."""
+    return in_chunks(lambda part: density.log_density(part, torch.full_like(part[:, 0], beta)), z)
+
+
+def conditional_draw(density: ConditionalDensity, beta: float, n: int, seed: int) -> FloatArray:
+    """Return n draws of z at one inverse temperature."""
+    generator = torch.Generator().manual_seed(seed)
+    return in_draws(lambda m: density.sample(m, beta, generator), n)

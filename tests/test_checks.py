@@ -1,0 +1,21 @@
+"""scikit-learn's own checks, all of them, with no expected failure."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from latflow import LaTFEstimator, TemperatureExtrapolator
+
+SHORT = {"max_iter": 20, "n_refinements": 2, "random_state": 0}
+ESTIMATORS = [
+    LaTFEstimator(**SHORT),
+    LaTFEstimator(n_components=1, encoder="linear", flow="affine", standardize=False, **SHORT),
+    LaTFEstimator(lagtime=3, n_components=3, n_states=3, tilt=0.0, n_init=2, **SHORT),
+    TemperatureExtrapolator(LaTFEstimator(**SHORT), max_iter=20, random_state=0),
+    TemperatureExtrapolator(method="tilted", estimator=LaTFEstimator(**SHORT), random_state=0),
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # toy data: one state, labels that never settle
+@parametrize_with_checks(ESTIMATORS)
+def test_sklearn_check(estimator, check):
+    check(estimator)
