@@ -594,7 +594,7 @@ class LaTFEstimator(
         return X
 
     def _encode(self, X: NDArray[Any]) -> FloatArray:
-        return seam.encode(self.model_, lambda x: (x - self.mean_) / self.scale_, X)
+        return seam.encode(self.model_, X, self.mean_, self.scale_)
 
     def _states(self, z: FloatArray) -> FloatArray:
         return seam.state_probabilities(self.model_, z)

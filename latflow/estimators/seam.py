@@ -6,6 +6,7 @@ Numbers computed in float32 change with the order and the number of rows; these 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +23,11 @@ FloatArray = NDArray[np.float64]
 Tensor = torch.Tensor
 
 
-def in_chunks(function: Callable[..., Tensor], *arrays: NDArray[np.float64]) -> FloatArray:
+def in_chunks(function: Callable[..., Tensor], *arrays: NDArray[Any]) -> FloatArray:
     """Apply a row-wise function of tensors to arrays, chunk by chunk."""
     with torch.no_grad():
         parts = [
-            function(*(torch.tensor(a[k : k + CHUNK]) for a in arrays)).numpy()
+            function(*(torch.tensor(a[k : k + CHUNK], dtype=torch.float64) for a in arrays)).numpy()
             for k in range(0, max(len(arrays[0]), 1), CHUNK)
         ]
     return np.concatenate(parts)
@@ -39,9 +40,10 @@ def in_draws(function: Callable[[int], Tensor], n: int) -> FloatArray:
     return np.concatenate(parts)
 
 
-def encode(model: LatentModel, standard: Callable[[Tensor], Tensor], X: FloatArray) -> FloatArray:
-    """Return mu(x) of raw features X, shape (n, n_components)."""
-    return in_chunks(lambda x: model.encoder(standard(x)), X)
+def encode(model: LatentModel, X: NDArray[Any], mean: FloatArray, scale: FloatArray) -> FloatArray:
+    """Return mu(x) of raw features X with this mean and scale, shape (n, n_components)."""
+    shift, unit = torch.from_numpy(mean), torch.from_numpy(scale)
+    return in_chunks(lambda x: model.encoder((x - shift) / unit), X)
 
 
 def state_probabilities(model: LatentModel, z: FloatArray) -> FloatArray:

@@ -212,12 +212,8 @@ class Fit:
         Returns the weight of the frames whose label changed.
         """
         with torch.no_grad():
-            new = torch.cat(
-                [
-                    self.model.decoder(self.model.encoder(x)).argmax(1)
-                    for x in self.data.x.split(65536)
-                ]
-            )
+            parts = [self.data.x[k : k + CHUNK] for k in range(0, len(self.data.x), CHUNK)]
+            new = torch.cat([self.model.decoder(self.model.encoder(x)).argmax(1) for x in parts])
         weights = self.data.weights
         changed = float((weights * (new != self.labels)).sum() / weights.sum())
         population = torch.zeros(
