@@ -102,7 +102,7 @@ class TemperatureExtrapolator(
         Layers of each coupling's network.
     max_iter : int, default=1000
         Most optimiser steps of the conditional flow.
-    learning_rate : float, default=5e-3
+    learning_rate : float, default=1e-2
     batch_size : int, default=1024
     random_state : int, RandomState or None, default=None
 
@@ -126,7 +126,7 @@ class TemperatureExtrapolator(
     >>> from latflow import LaTFEstimator, TemperatureExtrapolator
     >>> from latflow.datasets import make_three_hole
     >>> cold, hot = (make_three_hole(1000, temperature=t, random_state=0) for t in (0.8, 1.4))
-    >>> latf = LaTFEstimator(lagtime=5, max_iter=40, boltzmann_constant=1.0, random_state=0)
+    >>> latf = LaTFEstimator(lagtime=5, max_iter=200, boltzmann_constant=1.0, random_state=0)
     >>> model = TemperatureExtrapolator(latf, max_iter=40).fit(
     ...     cold.trajectories + hot.trajectories, temperature=cold.temperature + hot.temperature
     ... )
@@ -148,7 +148,7 @@ class TemperatureExtrapolator(
         n_transforms: int = 2,
         hidden_features: tuple[int, ...] = (32, 32),
         max_iter: int = 1000,
-        learning_rate: float = 5e-3,
+        learning_rate: float = 1e-2,
         batch_size: int = 1024,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:

@@ -97,15 +97,15 @@ class LaTFEstimator(
     tilt : float, default=2.0
         Of the base density; 0 gives a Gaussian.
     flow : {"spline", "affine"}, default="spline"
-    n_transforms : int, default=4
+    n_transforms : int, default=3
         Couplings of the flow.
     reference_temperature : float, optional
         T_ref of the base, where its width is 1 and what `temperature=None` means later; the lowest
         simulated temperature if not given.
     max_iter : int, default=1000
         Sets the optimiser steps: each round of label refinement takes at most a tenth of it,
-        joint training a quarter, the density of the noise-free variables half.
-    learning_rate : float, default=5e-3
+        joint training a fifth, the density of the noise-free variables two fifths.
+    learning_rate : float, default=1e-2
         Peak of a schedule that warms up and falls to zero.
     batch_size : int, default=1024
     tol : float, default=1e-4
@@ -157,7 +157,7 @@ class LaTFEstimator(
     >>> from latflow import LaTFEstimator
     >>> from latflow.datasets import make_three_hole
     >>> data = make_three_hole(2000, temperature=1.0, random_state=0)
-    >>> model = LaTFEstimator(lagtime=5, max_iter=40, boltzmann_constant=1.0, random_state=0)
+    >>> model = LaTFEstimator(lagtime=5, max_iter=200, boltzmann_constant=1.0, random_state=0)
     >>> model = model.fit(data.trajectories, temperature=data.temperature)
     >>> model.sample(3, random_state=0).shape
     (3, 2)
@@ -180,10 +180,10 @@ class LaTFEstimator(
         bottleneck: float = 1e-3,
         tilt: float = 2.0,
         flow: str = "spline",
-        n_transforms: int = 4,
+        n_transforms: int = 3,
         reference_temperature: float | None = None,
         max_iter: int = 1000,
-        learning_rate: float = 5e-3,
+        learning_rate: float = 1e-2,
         batch_size: int = 1024,
         tol: float = 1e-4,
         n_refinements: int = 10,
@@ -364,7 +364,7 @@ class LaTFEstimator(
         t = 1.0
         if self.reference_temperature_ is not None and len(self.temperatures_):
             t = 1.5 * float(self.temperatures_[-1]) / self.reference_temperature_
-        return float(max(6.0, self.tilt * t + 3 * np.sqrt(t)))
+        return float(max(5.0, self.tilt * t + 3 * np.sqrt(t)))
 
     def _reduced_per_frame(self, frames: Frames) -> FloatArray:
         return np.broadcast_to(self._reduced(frames.temperature, len(frames.X)), len(frames.X))

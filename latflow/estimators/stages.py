@@ -29,10 +29,10 @@ Losses = tuple[Callable[[Tensor], Tensor], Callable[[], float], int]
 AUTO_STATES = 10
 MOST_CLUSTERED = 20_000
 MOST_HELD_OUT = 8192
-LABEL_TOLERANCE = 0.005
+LABEL_TOLERANCE = 0.01
 CHUNK = 65536
 # shares of `max_iter`: one refinement round, joint training, density of the noise-free CVs
-ROUND, JOINT, DENSITY = 0.1, 0.25, 0.5
+ROUND, JOINT, DENSITY = 0.1, 0.2, 0.4
 
 
 @contextmanager

@@ -9,17 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from latflow.nn.networks import mlp
-from latflow.nn.splines import n_spline_parameters, spline_forward, spline_inverse
+from latflow.nn.splines import LIMIT, n_spline_parameters, spline_forward, spline_inverse
 
 __all__ = ["TRANSFORMS", "Coupling", "Flow"]
 
-LIMIT = 2.5
 N_BINS = 16
-
-
-def bounded(raw: Tensor) -> Tensor:
-    """Keep logarithms of scales, slopes and bin sizes within +-2.5, whatever the network says."""
-    return LIMIT * torch.tanh(raw / LIMIT)
 
 
 class Affine:
@@ -43,7 +37,7 @@ class Affine:
     @staticmethod
     def _read(parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = parameters.unbind(-1)
-        return shift, bounded(raw)
+        return shift, LIMIT * torch.tanh(raw / LIMIT)
 
 
 class Spline:
@@ -56,11 +50,11 @@ class Spline:
 
     def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return u and log du/dz."""
-        return spline_forward(z, bounded(parameters), N_BINS, self.bound)
+        return spline_forward(z, parameters, N_BINS, self.bound)
 
     def inverse(self, u: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and log dz/du."""
-        return spline_inverse(u, bounded(parameters), N_BINS, self.bound)
+        return spline_inverse(u, parameters, N_BINS, self.bound)
 
 
 TRANSFORMS: dict[str, Any] = {"affine": Affine, "spline": Spline}

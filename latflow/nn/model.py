@@ -26,7 +26,7 @@ from latflow.nn.networks import Decoder, Encoder
 
 __all__ = ["ConditionalDensity", "LatentModel"]
 
-BOUND = 6.0  # of standardised variables, and of a normal base
+BOUND = 5.0  # of standardised variables, and of a normal base
 
 
 class LatentModel(nn.Module):

@@ -18,7 +18,10 @@ from torch.nn.functional import pad
 
 __all__ = ["n_spline_parameters", "spline_forward", "spline_inverse"]
 
-SMALLEST = 1e-3
+# a tenth of the box is dealt out evenly and slopes lie within exp(+-LIMIT): whatever the
+# network says, the spline can be inverted
+EVEN = 0.1
+LIMIT = 2.5
 
 
 def n_spline_parameters(n_bins: int) -> int:
@@ -41,7 +44,7 @@ class _Bin(NamedTuple):
 def _sizes(parameters: Tensor, n_bins: int) -> tuple[Tensor, Tensor]:
     raw = parameters[..., : 2 * n_bins]
     softmax = raw.reshape(*raw.shape[:-1], 2, n_bins).softmax(dim=-1)
-    return softmax, softmax * (1 - n_bins * SMALLEST) + SMALLEST
+    return softmax, softmax * (1 - EVEN) + EVEN / n_bins
 
 
 def _find_bin(position: Tensor, sizes: Tensor, parameters: Tensor, axis: int) -> _Bin:
@@ -52,8 +55,9 @@ def _find_bin(position: Tensor, sizes: Tensor, parameters: Tensor, axis: int) ->
     both = index.unsqueeze(-2).expand(*index.shape[:-1], 2, 1)
     size = sizes.gather(-1, both).squeeze(-1)
     start = ends.gather(-1, both).squeeze(-1) - size
-    log_slopes = pad(parameters[..., 2 * n_bins :], (1, 1))
-    slopes = log_slopes.gather(-1, torch.cat((index, index + 1), -1)).exp()
+    raw = pad(parameters[..., 2 * n_bins :], (1, 1))
+    raw = raw.gather(-1, torch.cat((index, index + 1), dim=-1))
+    slopes = (LIMIT * torch.tanh(raw / LIMIT)).exp()
     return _Bin(index, *start.unbind(-1), *size.unbind(-1), *slopes.unbind(-1))
 
 
@@ -106,8 +110,9 @@ class _Spline(torch.autograd.Function):
             + 2 * g_rise * (d1 * theta + s * turn - d0 * (1 - theta))
         )
         g_s = g_num * theta2 + g_den * (1 - 2 * t) + 2 * g_rise * t + 2 * gl / s
-        g_slope0 = d0 * ((g_num + g_den) * t + g_rise * rest2)
-        g_slopes = torch.stack((g_slope0, d1 * (g_den * t + g_rise * theta2)), -1)
+        g_slope0 = d0 * _bend(d0) * ((g_num + g_den) * t + g_rise * rest2)
+        g_slope1 = d1 * _bend(d1) * (g_den * t + g_rise * theta2)
+        g_slopes = torch.stack((g_slope0, g_slope1), -1)
         g_left = -g_theta / w
         g_width = (g_left * theta) - g_s * s / w
         g_height = gy * ratio + g_s / w
@@ -115,6 +120,12 @@ class _Spline(torch.autograd.Function):
         before = torch.stack((g_left, gy), -1)
         at = torch.stack((g_width, g_height), -1)
         return grad_x, _parameter_gradient(softmax, index, before, at, g_slopes), None, None
+
+
+def _bend(slope: Tensor) -> Tensor:
+    """Return d(log slope)/d(raw) of log slope = LIMIT tanh(raw / LIMIT)."""
+    tanh = slope.log() / LIMIT
+    return 1 - tanh * tanh
 
 
 def _parameter_gradient(
@@ -126,7 +137,7 @@ def _parameter_gradient(
     here = index.unsqueeze(-2)
     g = torch.where(bins < here, before.unsqueeze(-1), 0.0)
     g = torch.where(bins == here, at.unsqueeze(-1), g)
-    g_sizes = (1 - n_bins * SMALLEST) * softmax * (g - (g * softmax).sum(-1, keepdim=True))
+    g_sizes = (1 - EVEN) * softmax * (g - (g * softmax).sum(-1, keepdim=True))
     knots = torch.cat((index, index + 1), -1)
     g_slopes = torch.zeros_like(softmax[..., 0, :1]).expand(*index.shape[:-1], n_bins + 1)
     g_slopes = g_slopes.scatter(-1, knots, slopes)
