@@ -18,10 +18,11 @@ import pandas as pd
 __all__ = ["Section", "check_output", "replacing", "write_report"]
 
 DPI = 144
+CSS_PIXELS_PER_INCH = 96
 MISSING = "–"  # noqa: RUF001
 STYLE = """
 :root { color-scheme: light; }
-body { margin: 0 auto; max-width: 68rem; padding: 2.5rem 1.5rem 4rem; background: #fff;
+body { margin: 0 auto; max-width: 72rem; padding: 2.5rem 1.5rem 4rem; background: #fff;
        color: #1d2733; font: 16px/1.55 system-ui, "Segoe UI", Roboto, Helvetica, sans-serif; }
 h1 { margin: 0 0 1.5rem; font-size: 1.9rem; line-height: 1.2; letter-spacing: -0.01em; }
 h2 { margin: 2.6rem 0 0.6rem; padding-top: 0.9rem; border-top: 1px solid #dfe5ec;
@@ -30,7 +31,7 @@ p { margin: 0 0 0.9rem; max-width: 46rem; }
 .wide { overflow-x: auto; }
 table { margin: 0.6rem 0 0.4rem; border-collapse: collapse; font-size: 0.875rem;
         font-variant-numeric: tabular-nums; }
-th, td { padding: 0.38rem 0.7rem; }
+th, td { padding: 0.38rem 0.9rem 0.38rem 0; }
 th { border-bottom: 2px solid #1d2733; font-weight: 600; vertical-align: bottom; }
 td { border-bottom: 1px solid #e7ecf1; white-space: nowrap; }
 .number { text-align: right; }
@@ -149,17 +150,19 @@ def _section(section: Section) -> str:
     if section.table is not None:
         parts.append(_table(section.table))
     if section.figure is not None:
-        image = f'<img alt="{html.escape(section.heading)}" src="{_data_uri(section.figure)}">'
         caption = f"<figcaption>{html.escape(section.caption)}</figcaption>"
+        image = _image(section.figure, section.heading)
         parts.append(f"<figure>{image}{caption if section.caption else ''}</figure>")
     return "\n".join(parts)
 
 
-def _data_uri(figure: Any) -> str:
-    """Draw a figure as PNG at a resolution for sharp screens."""
+def _image(figure: Any, name: str) -> str:
+    """Draw a figure as PNG for sharp screens, shown in its own size where there is room."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", bbox_inches="tight")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    width = round(CSS_PIXELS_PER_INCH * figure.get_size_inches()[0])
+    return f'<img alt="{html.escape(name)}" width="{width}" src="data:image/png;base64,{data}">'
 
 
 def _table(table: pd.DataFrame) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from deeptime.decomposition import TICA
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -129,6 +128,8 @@ def slow_coordinates(
     i, j = pairs
     if x.shape[1] == 1:
         return x
+    from deeptime.decomposition import TICA  # here, as it loads matplotlib
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,16 @@ class Spline:
 TRANSFORMS: dict[str, Any] = {"affine": Affine, "spline": Spline}
 
 
+def turn(position: int, dim: int, n_moved: int) -> int:
+    """Return by how much to roll the coordinates before the first `n_moved` of them are moved.
+
+    All are moved in as few couplings as can be; from d = 4 on the next round parts them anew, so
+    that those moved together in one round read each other in the next.
+    """
+    again = position // math.ceil(dim / n_moved) if dim > 3 else 0
+    return position * n_moved + again
+
+
 class Coupling(nn.Module):
     """Transforms one part of z with parameters read from the other part and the context.
 
@@ -81,13 +92,13 @@ class Coupling(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        turned = torch.arange(dim).roll(position)
         n_moved = max(1, dim // 2)
+        turned = torch.arange(dim).roll(turn(position, dim, n_moved))
         self.register_buffer("moved", turned[:n_moved])
         self.register_buffer("fixed", turned[n_moved:])
         self.register_buffer("order", torch.argsort(turned))
         self.transform = TRANSFORMS[transform](bound)
-        n_in = dim - n_moved + n_context
+        n_in = max(1, dim - n_moved + n_context)
         self.net = mlp((n_in, *hidden_features, n_moved * self.transform.n_parameters), generator)
         for parameter in self.net[-1].parameters():  # the identity at the start
             nn.init.zeros_(parameter)
@@ -105,7 +116,10 @@ class Coupling(nn.Module):
         return torch.cat((z, fixed), dim=1)[:, self.order], logdet.sum(dim=1)
 
     def _conditioned(self, fixed: Tensor, context: Tensor) -> Tensor:
-        raw: Tensor = self.net(torch.cat((fixed, context), dim=1))
+        read = torch.cat((fixed, context), dim=1)
+        if read.shape[1] == 0:
+            read = read.new_ones(len(read), 1)
+        raw: Tensor = self.net(read)
         return raw.view(len(raw), len(self.moved), self.transform.n_parameters)
 
 

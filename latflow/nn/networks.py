@@ -20,10 +20,9 @@ skip_init: Callable[..., nn.Linear] = _skip_init
 def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer drawn from `generator` alone: no global seed is read or moved."""
     layer: nn.Linear = skip_init(nn.Linear, n_in, n_out)
-    bound = 1 / math.sqrt(max(n_in, 1))
-    with torch.no_grad():
-        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    bound = 1 / math.sqrt(n_in)
+    for parameter in (layer.weight, layer.bias):
+        nn.init.uniform_(parameter, -bound, bound, generator=generator)
     return layer
 
 

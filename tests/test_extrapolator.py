@@ -1,0 +1,270 @@
+"""TemperatureExtrapolator: three methods, one interface; truths of the three-hole potential."""
+
+import warnings
+
+import numpy as np
+import pytest
+from conftest import QUICK
+from sklearn.frozen import FrozenEstimator
+
+from latflow import LaTFEstimator, TemperatureExtrapolator, stack
+from latflow.datasets import make_three_hole, three_hole_density, three_hole_populations
+from latflow.metrics import jensen_shannon_to_density
+
+METHODS = ("enthalpy", "tilted", "mbar")
+
+
+@pytest.fixture(scope="module")
+def by_method(three_hole, latf):
+    """The three methods on the same frozen collective variables and states."""
+    X, temperature, energy = (three_hole[k] for k in ("trajectories", "temperature", "energy"))
+    return {
+        method: TemperatureExtrapolator(
+            FrozenEstimator(latf), method=method, max_iter=300, random_state=0
+        ).fit(X, temperature=temperature, energy=energy)
+        for method in METHODS
+    }
+
+
+def exact_populations(model, temperature):
+    return three_hole_populations(temperature, assign=model.predict)
+
+
+# ------------------------------------------------------------------ against the truth
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("temperature", [0.8, 1.0, 1.2, 1.4])
+def test_populations_between_and_at_the_simulated_temperatures(by_method, method, temperature):
+    model = by_method[method]
+    found = model.state_populations(temperature)
+    exact = exact_populations(model, temperature)
+    error = np.maximum(found.standard_error.to_numpy(), 0.01)
+    assert (np.abs(found.population.to_numpy() - exact) < 4 * error).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_frame_weights_give_the_mean_energy_at_an_unseen_temperature(by_method, three_hole, method):
+    axis = np.linspace(-4, 4, 400)
+    x, y = np.meshgrid(axis, axis)
+    from latflow.datasets import three_hole_potential
+
+    density = three_hole_density(x, y, 1.1)
+    exact = (density * three_hole_potential(x, y)).sum() / density.sum()
+    found = by_method[method].expectation(three_hole["energy"], 1.1)
+    tolerance = 0.2 if method == "tilted" else 4 * found.standard_error.item() + 0.03
+    assert found.value.item() == pytest.approx(exact, abs=tolerance)
+
+
+def linear_map(model):
+    """The matrix and shift of a linear encoder's z = A x + b."""
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    z = model.transform(points)
+    return (z[1:] - z[0]).T, z[0]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_generated_points_follow_the_exact_density_at_an_unseen_temperature(three_hole, seed):
+    model = TemperatureExtrapolator(
+        LaTFEstimator(**QUICK | {"random_state": seed}), max_iter=500, random_state=seed
+    ).fit(three_hole["trajectories"], temperature=three_hole["temperature"])
+    A, b = linear_map(model)
+    points = np.linalg.solve(A, (model.sample(50_000, 1.1, random_state=0) - b).T).T
+    edges = np.linspace(-2.5, 2.5, 26)
+    centres = (edges[1:] + edges[:-1]) / 2
+    x, y = np.meshgrid(centres, centres, indexing="ij")
+    probabilities = three_hole_density(x, y, 1.1)
+    box = [(-2.5, 2.5), (-2.5, 2.5)]
+    assert jensen_shannon_to_density(points, probabilities / probabilities.sum(), range=box) < 0.03
+
+
+def test_learned_enthalpy_is_the_energy_up_to_a_constant(by_method, three_hole):
+    """The features are all coordinates here, so h is the potential energy itself."""
+    h = by_method["enthalpy"]._routes[0].coefficients[:, 0]
+    energy = np.concatenate(three_hole["energy"])
+    slope = np.polyfit(energy, h, 1)[0]
+    assert np.corrcoef(h, energy)[0, 1] > 0.95
+    assert slope == pytest.approx(1, abs=0.15)
+
+
+def test_three_temperatures_pool_and_choose_the_order_by_held_out_frames(three_hole):
+    third = make_three_hole(6000, temperature=1.1, n_walkers=20, random_state=3)
+    model = TemperatureExtrapolator(LaTFEstimator(**QUICK), max_iter=100, random_state=0).fit(
+        three_hole["trajectories"] + third.trajectories,
+        temperature=three_hole["temperature"] + third.temperature,
+    )
+    assert model._routes[0].coefficients.shape[1] in (1, 2)
+    found = model.state_populations(1.25).population.to_numpy()
+    assert np.abs(found - exact_populations(model, 1.25)).max() < 0.05
+
+
+# ------------------------------------------------------------------ laws of the interface
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_and_populations_sum_to_one(by_method, method):
+    model = by_method[method]
+    for temperature in (0.6, 0.8, 1.0, 2.0):
+        weights = model.frame_weights(temperature)
+        assert [len(w) for w in weights] == [300] * 40
+        joined = np.concatenate(weights)
+        assert (joined >= 0).all()
+        assert joined.sum() == pytest.approx(1)
+        assert model.state_populations(temperature).population.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("temperature", [0.8, 1.9])
+def test_generated_density_integrates_to_one(by_method, temperature):
+    model = by_method["enthalpy"]
+    z = model.sample(20_000, temperature, random_state=0)
+    low, high = z.min(axis=0) - 0.5, z.max(axis=0) + 0.5
+    axes = [np.linspace(a, b, 900) for a, b in zip(low, high, strict=True)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    cell = np.prod([axis[1] - axis[0] for axis in axes])
+    assert np.exp(model.log_density(grid, temperature)).sum() * cell == pytest.approx(1, abs=5e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_samples_come_in_the_number_asked_and_by_seed(by_method, method):
+    model = by_method[method]
+    one, again, other = (model.sample(501, 1.1, random_state=seed) for seed in (0, 0, 1))
+    assert one.shape == (501, 2)
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+    assert np.isfinite(one).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_free_energy_has_units_a_zero_and_an_edge(by_method, method):
+    model = by_method[method]
+    z = model.z_[::50]
+    in_kt = model.free_energy(z, 1.1, unit="kT")
+    assert np.nanmin(in_kt) == 0
+    assert np.allclose(model.free_energy(z, 1.1), 1.1 * in_kt, equal_nan=True)
+    known = np.isfinite(in_kt)
+    assert known.mean() > 0.98
+    gap = -model.log_density(z, 1.1)[known]
+    assert np.allclose(in_kt[known], gap - gap.min())
+    far = np.stack([z[0], z[0] + 1e3])
+    assert np.isnan(model.free_energy(far, 1.1)).tolist() == [False, True]
+    grid = z[:12].reshape(3, 4, 2)
+    assert model.free_energy(grid, 1.1).shape == (3, 4)
+
+
+def test_units_of_temperature_and_energy_cancel(three_hole):
+    """k_B T in kJ/mol: 1.0 reduced is 1 / 0.0083 K (defects 24 and 26)."""
+    k = 0.00831446261815324
+    kelvin = TemperatureExtrapolator(
+        LaTFEstimator(**QUICK | {"boltzmann_constant": k}), max_iter=100, random_state=0
+    ).fit(three_hole["trajectories"], temperature=[t / k for t in three_hole["temperature"]])
+    reduced = TemperatureExtrapolator(LaTFEstimator(**QUICK), max_iter=100, random_state=0).fit(
+        three_hole["trajectories"], temperature=three_hole["temperature"]
+    )
+    z = reduced.z_[::100]
+    assert np.allclose(kelvin.z_[::100], z, atol=1e-3)
+    one = np.concatenate(kelvin.frame_weights(1.1 / k))
+    assert np.allclose(one, np.concatenate(reduced.frame_weights(1.1)), rtol=0.05, atol=1e-8)
+    energies = kelvin.free_energy(kelvin.z_[::100], 1.1 / k)
+    in_kt = kelvin.free_energy(kelvin.z_[::100], 1.1 / k, unit="kT")
+    assert np.allclose(energies, 1.1 * in_kt, equal_nan=True)
+
+
+def test_shifted_energies_change_nothing(three_hole, latf):
+    X, temperature = three_hole["trajectories"], three_hole["temperature"]
+    weights = []
+    for shift in (0.0, 1e4):
+        energy = [e + shift for e in three_hole["energy"]]
+        model = TemperatureExtrapolator(FrozenEstimator(latf), method="mbar", max_iter=1)
+        model.fit(X, temperature=temperature, energy=energy)
+        weights.append(np.concatenate(model.frame_weights(1.1)))
+    assert np.allclose(*weights, rtol=1e-6)
+
+
+def test_weights_of_frames_enter_populations_and_the_generator(three_hole, latf):
+    X, temperature, energy = (three_hole[k] for k in ("trajectories", "temperature", "energy"))
+    weights = [np.where(x[:, 0] > 0, 1.0, 1e-6) for x in X]
+    for method in METHODS:
+        model = TemperatureExtrapolator(
+            FrozenEstimator(latf), method=method, max_iter=300, random_state=0
+        ).fit(X, temperature=temperature, energy=energy, weights=weights)
+        joined = np.concatenate(model.frame_weights(1.1))
+        assert joined[np.concatenate(X)[:, 0] <= 0].sum() < 0.01
+        scaled = TemperatureExtrapolator(
+            FrozenEstimator(latf), method=method, max_iter=1, random_state=0
+        ).fit(X, temperature=temperature, energy=energy, weights=[8 * w for w in weights])
+        assert np.allclose(np.concatenate(scaled.frame_weights(1.1)), joined, rtol=1e-6)
+
+
+def test_lists_and_stacked_arrays_agree(three_hole, latf, by_method):
+    X, metadata = stack(
+        three_hole["trajectories"],
+        temperature=three_hole["temperature"],
+        energy=three_hole["energy"],
+    )
+    model = TemperatureExtrapolator(FrozenEstimator(latf), max_iter=300, random_state=0)
+    model.fit(X, **metadata)
+    by_list = by_method["enthalpy"]
+    assert np.array_equal(model.frame_weights(1.1), np.concatenate(by_list.frame_weights(1.1)))
+    assert np.array_equal(model.sample(9, 1.1, 0), by_list.sample(9, 1.1, 0))
+
+
+def test_same_seed_same_numbers(three_hole):
+    fits = []
+    for seed in (0, 0, 1):
+        options = QUICK | {"max_iter": 60, "random_state": seed}
+        model = TemperatureExtrapolator(LaTFEstimator(**options), max_iter=60, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(three_hole["trajectories"], temperature=three_hole["temperature"])
+        fits.append(model.sample(20, 1.1, random_state=0))
+    assert np.array_equal(fits[0], fits[1])
+    assert not np.array_equal(fits[0], fits[2])
+
+
+def test_an_ensemble_of_h_widens_the_error_bars(three_hole, latf):
+    X, temperature = three_hole["trajectories"], three_hole["temperature"]
+    model = TemperatureExtrapolator(
+        FrozenEstimator(latf), n_estimators=3, max_iter=1, random_state=0
+    ).fit(X, temperature=temperature)
+    assert len(model._routes) == 3
+    single = [
+        m.average(np.eye(latf.n_states_)[model.labels_], m.frame_weights(r.reduced(1 / 0.6)))[1]
+        for m, r in zip(model._mixtures, model._routes, strict=True)
+    ]
+    found = model.state_populations(0.6).standard_error.to_numpy()
+    assert (found > np.min(single, axis=0)).all()
+
+
+def test_cvs_as_the_input_of_h(three_hole, latf):
+    X, temperature = three_hole["trajectories"], three_hole["temperature"]
+    model = TemperatureExtrapolator(
+        FrozenEstimator(latf), enthalpy_input="cvs", max_iter=1, random_state=0
+    ).fit(X, temperature=temperature)
+    found = model.state_populations(1.1).population.to_numpy()
+    assert np.abs(found - exact_populations(model, 1.1)).max() < 0.06
+
+
+def test_a_frozen_estimator_is_used_as_it_is(by_method, latf):
+    assert all(model.estimator_ is latf for model in by_method.values())
+
+
+def test_one_unnamed_temperature_samples_and_answers_no_more(three_hole):
+    model = TemperatureExtrapolator(LaTFEstimator(**QUICK | {"max_iter": 60}), random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(three_hole["trajectories"][:10])
+    assert model.sample(5).shape == (5, 2)
+    for ask in (
+        lambda: model.sample(5, 300.0),
+        lambda: model.frame_weights(300.0),
+        lambda: model.state_populations(300.0),
+    ):
+        with pytest.raises(ValueError, match="temperature"):
+            ask()
+
+
+def test_one_temperature_is_enough_for_tilted(three_hole):
+    model = TemperatureExtrapolator(LaTFEstimator(**QUICK), method="tilted", random_state=0)
+    model.fit(three_hole["trajectories"][:20], temperature=[0.8] * 20)
+    assert np.isfinite(model.sample(100, 1.2, random_state=0)).all()
+    assert model.state_populations(0.8).population.sum() == pytest.approx(1)

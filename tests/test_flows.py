@@ -1,0 +1,140 @@
+"""Flows: inverses, log-determinants against autograd, the identity at the start, every parameter."""
+
+import copy
+
+import pytest
+import torch
+
+from latflow.nn.flows import TRANSFORMS, Flow
+from latflow.nn.splines import n_spline_parameters, spline_forward, spline_inverse
+
+CASES = [(name, dim, context) for name in TRANSFORMS for dim in (1, 2, 3, 5) for context in (0, 1)]
+SEEDS = range(3)
+
+
+def randomised_flow(name, dim, n_context, seed, n_transforms=4, scale=0.25):
+    generator = torch.Generator().manual_seed(seed)
+    flow = Flow(dim, n_transforms, name, (16,), n_context, 5.0, generator).double()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.copy_(
+                scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            )
+    z = 2 * torch.randn(200, dim, generator=generator, dtype=torch.float64)
+    context = torch.rand(200, n_context, generator=generator, dtype=torch.float64)
+    return flow, z, context
+
+
+@pytest.mark.parametrize(("name", "dim", "n_context"), CASES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_round_trip_with_randomised_weights(name, dim, n_context, seed):
+    flow, z, context = randomised_flow(name, dim, n_context, seed)
+    u, logdet = flow.forward_and_logdet(z, context)
+    back, inverse_logdet = flow.inverse_and_logdet(u, context)
+    assert (back - z).abs().max() < 1e-5
+    assert (logdet + inverse_logdet).abs().max() < 1e-4
+    assert (u - z).abs().max() > 0.05
+
+
+@pytest.mark.parametrize(("name", "dim", "n_context"), CASES)
+@pytest.mark.parametrize("direction", ["forward_and_logdet", "inverse_and_logdet"])
+def test_logdet_equals_autograd(name, dim, n_context, direction):
+    flow, z, context = randomised_flow(name, dim, n_context, seed=1)
+    step = getattr(flow, direction)
+    for k in range(5):
+
+        def one(point, k=k):
+            return step(point[None], context[k : k + 1])[0][0]
+
+        jacobian = torch.autograd.functional.jacobian(one, z[k])
+        expected = torch.linalg.slogdet(jacobian)[1]
+        assert torch.allclose(step(z[k : k + 1], context[k : k + 1])[1], expected, atol=1e-8)
+
+
+@pytest.mark.parametrize(("name", "dim", "n_context"), CASES)
+def test_identity_at_the_start(name, dim, n_context):
+    flow = Flow(dim, 4, name, (16,), n_context, 5.0, torch.Generator().manual_seed(0)).double()
+    z = 3 * torch.randn(50, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    u, logdet = flow.forward_and_logdet(z, torch.ones(50, n_context, dtype=torch.float64))
+    assert torch.allclose(u, z, atol=1e-12)
+    assert torch.allclose(logdet, torch.zeros_like(logdet), atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "dim", "n_context"), CASES)
+def test_every_parameter_gets_a_gradient(name, dim, n_context):
+    flow, z, context = randomised_flow(name, dim, n_context, seed=2)
+    u, logdet = flow.forward_and_logdet(z, context)
+    (u.square().sum() - logdet.sum()).backward()
+    for label, parameter in flow.named_parameters():
+        if parameter.numel():
+            assert parameter.grad.abs().max() > 0, label
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("n_transforms", [1, 2, 3])
+@pytest.mark.parametrize("dim", [2, 3, 5])
+def test_couplings_take_turns_until_every_coordinate_moves(name, n_transforms, dim):
+    flow, z, _ = randomised_flow(name, dim, 0, seed=0, n_transforms=n_transforms)
+    u, _ = flow.forward_and_logdet(z)
+    moved = (u != z).any(dim=0)
+    assert u.shape == z.shape
+    assert moved.sum() == min(dim, n_transforms * (dim // 2))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_spline_backward_by_hand_equals_finite_differences(seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = 3 * torch.randn(12, 2, dtype=torch.float64, generator=generator)
+    parameters = torch.randn(
+        12, 2, n_spline_parameters(6), dtype=torch.float64, generator=generator
+    )
+    inputs = (x.requires_grad_(), parameters.requires_grad_())
+    assert torch.autograd.gradcheck(lambda a, p: spline_forward(a, p, 6, 5.0), inputs)
+
+
+def test_spline_is_monotone_continuous_and_the_identity_outside():
+    x = torch.linspace(-7, 7, 5001, dtype=torch.float64)[:, None]
+    generator = torch.Generator().manual_seed(0)
+    parameters = 3 * torch.randn(1, 1, n_spline_parameters(8), dtype=torch.float64, generator=generator)
+    y, _ = spline_forward(x, parameters.expand(len(x), -1, -1), 8, 5.0)
+    assert (y.diff(dim=0) > 0).all()
+    assert y.diff(dim=0).max() < 1
+    outside = x.abs() >= 5
+    assert torch.equal(y[outside], x[outside])
+    back, _ = spline_inverse(y, parameters.expand(len(x), -1, -1), 8, 5.0)
+    assert torch.allclose(back, x, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_wild_weights_give_finite_numbers(name):
+    flow, z, _ = randomised_flow(name, 2, 0, seed=0, n_transforms=8, scale=50.0)
+    u, logdet = flow.forward_and_logdet(z)
+    assert torch.isfinite(u).all()
+    assert torch.isfinite(logdet).all()
+    if name == "affine":
+        assert logdet.abs().max() <= 8 * 2.5 + 1e-9
+
+
+def test_vmap_over_seeds_equals_one_at_a_time():
+    flows = [randomised_flow("spline", 2, 0, seed)[0] for seed in SEEDS]
+    z = randomised_flow("spline", 2, 0, 0)[1]
+    parameters, buffers = torch.func.stack_module_state([Run(flow) for flow in flows])
+    shell = Run(copy.deepcopy(flows[0]))
+
+    def log_volume(p, b):
+        return torch.func.functional_call(shell, p | b, (z,))
+
+    together = torch.vmap(log_volume)(parameters, buffers)
+    alone = torch.stack([flow.forward_and_logdet(z)[1] for flow in flows])
+    assert torch.allclose(together, alone)
+
+
+class Run(torch.nn.Module):
+    """A flow whose call is its log-determinant."""
+
+    def __init__(self, flow):
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, z):
+        return self.flow.forward_and_logdet(z)[1]

@@ -1,0 +1,126 @@
+"""The training loop: caps, early stop, best weights back, roll-back, one optimiser a call."""
+
+import math
+
+import pytest
+import torch
+
+from latflow.nn.training import Plan, batches, minimise
+
+
+class Point(torch.nn.Module):
+    """One parameter vector."""
+
+    def __init__(self, start=(3.0, -2.0)):
+        super().__init__()
+        self.x = torch.nn.Parameter(torch.tensor(start))
+
+
+def quadratic(module, target=1.0):
+    def loss(rows):
+        return ((module.x - target) ** 2).sum() + 0 * rows.sum()
+
+    return loss
+
+
+def run(module, loss, held_out=None, **plan):
+    options = {"max_iter": 200, "learning_rate": 0.1, "batch_size": 8, "check_every": 10} | plan
+    held_out = held_out or (lambda: float(loss(torch.zeros(1)).detach()))
+    generator = torch.Generator().manual_seed(0)
+    return minimise(module, loss, held_out, 32, Plan(**options), generator)
+
+
+def test_finds_the_minimum_of_a_quadratic():
+    module = Point()
+    outcome = run(module, quadratic(module))
+    assert torch.allclose(module.x, torch.ones(2), atol=1e-3)
+    assert outcome.n_iter <= 200
+    assert not outcome.failed
+
+
+def test_cap_on_iterations_holds():
+    module = Point()
+    outcome = run(module, quadratic(module), max_iter=7)
+    assert outcome.n_iter == 7
+    assert outcome.history[-1]["iteration"] == 7
+
+
+def test_best_weights_by_held_out_loss_come_back():
+    module = Point(start=(0.0, 0.0))
+    outcome = run(
+        module,
+        quadratic(module),
+        lambda: float(((module.x.detach() - 0.5) ** 2).sum()),
+        learning_rate=0.02,
+        max_iter=1000,
+        patience=1000,
+    )
+    assert outcome.best == pytest.approx(float(((module.x.detach() - 0.5) ** 2).sum()))
+    assert outcome.best == min(record["held_out_loss"] for record in outcome.history)
+    assert (module.x - 1).abs().min() > 0.1  # not where the training loss led
+
+
+def test_stops_when_the_held_out_loss_stops_falling():
+    module = Point()
+    outcome = run(module, quadratic(module), lambda: 1.0, max_iter=10_000, patience=3)
+    assert outcome.n_iter == 30
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_non_finite_loss_rolls_back_and_halves_the_step(bad):
+    module, seen = Point(), []
+
+    def loss(rows):
+        seen.append(0)
+        wrong = bad if len(seen) == 45 else 0.0
+        return ((module.x - 1) ** 2).sum() * (1 + wrong)
+
+    rates = []
+    generator = torch.Generator().manual_seed(0)
+    plan = Plan(max_iter=300, learning_rate=0.1, batch_size=8, check_every=10)
+    outcome = minimise(
+        module,
+        loss,
+        lambda: float(((module.x.detach() - 1) ** 2).sum()),
+        32,
+        plan,
+        generator,
+        on_record=lambda record: rates.append((record["iteration"], record["learning_rate"])),
+    )
+    assert outcome.rollbacks == 1
+    assert not outcome.failed
+    assert torch.allclose(module.x, torch.ones(2), atol=1e-2)
+    assert dict(rates)[40] == pytest.approx(plan.rate(39))
+    assert dict(rates)[60] == pytest.approx(plan.rate(59) / 2)
+
+
+def test_gives_up_with_the_best_weights_when_it_stays_non_finite():
+    module = Point()
+    outcome = run(module, lambda rows: (module.x * math.nan).sum(), lambda: 1.0)
+    assert outcome.failed
+    assert torch.equal(module.x.detach(), torch.tensor([3.0, -2.0]))
+
+
+def test_frozen_parameters_stay():
+    module = torch.nn.ModuleList([Point(), Point()])
+    module[1].requires_grad_(False)
+    run(module, lambda rows: sum(((part.x - 1) ** 2).sum() for part in module))
+    assert torch.allclose(module[0].x, torch.ones(2), atol=1e-2)
+    assert torch.equal(module[1].x, torch.tensor([3.0, -2.0]))
+
+
+@pytest.mark.parametrize(("n_rows", "size"), [(10, 3), (9, 3), (5, 8), (8, 8)])
+def test_batches_hold_every_row_at_most_once_an_epoch(n_rows, size):
+    stream = batches(n_rows, size, torch.Generator().manual_seed(0))
+    per_epoch = max(1, n_rows // size)
+    for _ in range(3):
+        rows = torch.cat([next(stream) for _ in range(per_epoch)])
+        assert len(rows.unique()) == len(rows) == per_epoch * min(size, n_rows)
+
+
+def test_rate_warms_up_and_falls_to_zero():
+    plan = Plan(max_iter=100, learning_rate=1.0, batch_size=1)
+    rates = [plan.rate(step) for step in range(100)]
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[0] < 0.2
+    assert rates[-1] < 0.01
