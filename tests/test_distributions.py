@@ -26,7 +26,9 @@ def exact_log_normaliser(dim, tilt, t):
 @pytest.mark.parametrize("tilt", [0.0, 0.5, 2.0, 5.0])
 @pytest.mark.parametrize("t", [0.05, 1.0, 5.0])
 def test_normaliser_equals_the_radial_integral(dim, tilt, t):
-    assert log_normaliser(dim, tilt, t) == pytest.approx(exact_log_normaliser(dim, tilt, t), abs=1e-8)
+    assert log_normaliser(dim, tilt, t) == pytest.approx(
+        exact_log_normaliser(dim, tilt, t), abs=1e-8
+    )
 
 
 def test_normaliser_stays_finite_where_its_exponential_would_not():
@@ -95,3 +97,20 @@ def test_path_joins_its_ends_and_stays_within_their_quantiles(dim, rng):
     if dim > 1:
         assert ends[0] - 1e-3 <= radii.min()
         assert radii.max() <= ends[1] + 1e-3
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_deviation_is_that_of_the_draws(dim):
+    t = np.array([0.5, 2.0, 2.0])
+    square = np.average(
+        [
+            float(
+                TiltedGaussian(dim, 2.0, s)
+                .sample(50_000, torch.Generator().manual_seed(0))
+                .square()
+                .mean()
+            )
+            for s in t
+        ]
+    )
+    assert TiltedGaussian(dim, 2.0, t).deviation() == pytest.approx(np.sqrt(square), rel=0.02)

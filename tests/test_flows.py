@@ -20,6 +20,8 @@ def randomised_flow(name, dim, n_context, seed, n_transforms=4, scale=0.25):
             parameter.copy_(
                 scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             )
+    root = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
+    flow.whiten(torch.ones(dim), root @ root.T + 0.1 * torch.eye(dim))
     z = 2 * torch.randn(200, dim, generator=generator, dtype=torch.float64)
     context = torch.rand(200, n_context, generator=generator, dtype=torch.float64)
     return flow, z, context
@@ -76,7 +78,8 @@ def test_every_parameter_gets_a_gradient(name, dim, n_context):
 def test_couplings_take_turns_until_every_coordinate_moves(name, n_transforms, dim):
     flow, z, _ = randomised_flow(name, dim, 0, seed=0, n_transforms=n_transforms)
     u, _ = flow.forward_and_logdet(z)
-    moved = (u != z).any(dim=0)
+    white = torch.linalg.solve_triangular(flow.factor, (z - flow.location).T, upper=False).T
+    moved = ((u - white).abs() > 1e-12).any(dim=0)
     assert u.shape == z.shape
     assert moved.sum() == min(dim, n_transforms * (dim // 2))
 
@@ -95,7 +98,9 @@ def test_spline_backward_by_hand_equals_finite_differences(seed):
 def test_spline_is_monotone_continuous_and_the_identity_outside():
     x = torch.linspace(-7, 7, 5001, dtype=torch.float64)[:, None]
     generator = torch.Generator().manual_seed(0)
-    parameters = 3 * torch.randn(1, 1, n_spline_parameters(8), dtype=torch.float64, generator=generator)
+    parameters = 3 * torch.randn(
+        1, 1, n_spline_parameters(8), dtype=torch.float64, generator=generator
+    )
     y, _ = spline_forward(x, parameters.expand(len(x), -1, -1), 8, 5.0)
     assert (y.diff(dim=0) > 0).all()
     assert y.diff(dim=0).max() < 1
@@ -138,3 +143,21 @@ class Run(torch.nn.Module):
 
     def forward(self, z):
         return self.flow.forward_and_logdet(z)[1]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 4])
+def test_whitening_takes_mean_and_covariance_out(dim):
+    generator = torch.Generator().manual_seed(0)
+    flow = Flow(dim, 2, "spline", (4,), 0, 5.0, generator).double()
+    root = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
+    z = torch.randn(5000, dim, generator=generator, dtype=torch.float64) @ root.T + 3.0
+    flow.whiten(z.mean(dim=0), torch.cov(z.T).reshape(dim, dim), scale=2.0)
+    with torch.no_grad():
+        u, logdet = flow.forward_and_logdet(z)
+    assert torch.allclose(u.mean(dim=0), torch.zeros(dim, dtype=torch.float64), atol=0.05)
+    inside = u.abs() < 5
+    assert float(u[inside].std()) == pytest.approx(2.0, rel=0.1)
+    covariance = torch.cov(u.T).reshape(dim, dim)
+    assert torch.allclose(covariance, 4 * torch.eye(dim, dtype=torch.float64), atol=0.05)
+    expected = -torch.linalg.slogdet(torch.cov(z.T).reshape(dim, dim) / 4)[1] / 2
+    assert torch.allclose(logdet, expected.expand(5000), atol=1e-4)

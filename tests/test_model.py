@@ -55,20 +55,20 @@ def test_latent_density_integrates_to_one_in_one_and_two_dimensions(transform, t
 def test_conditional_density_integrates_to_one_at_every_temperature():
     generator = torch.Generator().manual_seed(0)
     density = ConditionalDensity(
-        location=[1.0, -2.0],
-        scale=[0.5, 2.0],
+        n_components=2,
         context_range=(0.5, 5.0),
         n_transforms=2,
         transform="spline",
         hidden_features=(8,),
         generator=generator,
     ).double()
+    covariance = torch.tensor([[0.25, 0.9], [0.9, 4.0]], dtype=torch.float64)
+    density.flow.whiten(torch.tensor([1.0, -2.0]), covariance)
     with torch.no_grad():
-        for name, parameter in density.named_parameters():
-            assert name.startswith("flow")
+        for parameter in density.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-    x = torch.linspace(-4, 6, 401, dtype=torch.float64)
-    y = torch.linspace(-22, 18, 401, dtype=torch.float64)
+    x = torch.linspace(-2, 4, 701, dtype=torch.float64)
+    y = torch.linspace(-14, 10, 701, dtype=torch.float64)
     grid = torch.cartesian_prod(x, y)
     found = []
     for beta in (0.5, 1.7, 5.0):
@@ -126,7 +126,9 @@ def test_every_parameter_gets_a_gradient():
 def test_train_and_eval_give_the_same_value():
     model, (x, state, noise) = build(), batch()
     base = model.base(1.0)
-    values = [getattr(model, mode)().pair_loss(x, state, noise, base, 0.1) for mode in ("train", "eval")]
+    values = [
+        getattr(model, mode)().pair_loss(x, state, noise, base, 0.1) for mode in ("train", "eval")
+    ]
     assert torch.equal(*values)
 
 

@@ -134,11 +134,16 @@ def test_an_old_report_survives_a_failure(tmp_path: Path) -> None:
 def test_replacing_writes_all_or_nothing(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
-        file.write(b"half")
-        file.flush()
-        assert path.read_bytes() == b"old"
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with replacing(path) as file:
+            file.write(b"half")
+            file.flush()
+            assert path.read_bytes() == b"old"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_bytes() == b"old"
     with replacing(path) as file:
         file.write(b"new")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latflow.estimators.stages import evaluate, torch_for_fit, warn_of_rollbacks
+from latflow.estimators.stages import evaluate, moments, torch_for_fit, warn_of_rollbacks
 from latflow.nn.model import ConditionalDensity
 from latflow.nn.training import Outcome, Plan, minimise
 
@@ -54,8 +54,7 @@ def train_generator(
     generator = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
     density = ConditionalDensity(
-        location=torch.tensor(z.mean(axis=0), dtype=torch.float32),
-        scale=torch.tensor(np.maximum(z.std(axis=0), 1e-12), dtype=torch.float32),
+        n_components=z.shape[1],
         context_range=betas,
         n_transforms=n_transforms,
         transform=transform,
@@ -63,6 +62,7 @@ def train_generator(
         generator=generator,
     )
     points = torch.tensor(z, dtype=torch.float32)
+    density.flow.whiten(*moments(torch.tensor(z), torch.ones(len(z), dtype=torch.float64)))
     everything = np.ones_like(held_out)
     some = bool(held_out.any())
     n_each = plan.max_iter * plan.batch_size // N_NODES + 1

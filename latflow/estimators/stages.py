@@ -184,6 +184,7 @@ class Fit:
     def run(self) -> Fit:
         """Refine the labels, train all parts together, then the flow on noise-free CVs."""
         self.refine()
+        self.whiten()
         if not self.failed:
             self._minimise("joint", self.model, self._pair_losses(flow=True), JOINT)
         self.relabel()
@@ -207,14 +208,24 @@ class Fit:
                 break
         self.model.flow.requires_grad_(True)
 
+    def whiten(self) -> None:
+        """Let the flow start from variables of the base's own spread."""
+        data, encoder = self.data, self.model.encoder
+        with torch.no_grad():
+            z = torch.cat([encoder(data.x[rows]) for rows in chunks(len(data.x))])
+            mean, covariance = moments(z.double(), data.weights.double())
+            covariance += torch.diag(encoder.log_sigma.double().exp() ** 2)
+            self.model.flow.whiten(mean, covariance, data.base.deviation())
+
     def relabel(self) -> float:
         """Label every frame by its most probable state, drop the empty ones, largest first.
 
         Returns the weight of the frames whose label changed.
         """
         with torch.no_grad():
-            parts = [self.data.x[k : k + CHUNK] for k in range(0, len(self.data.x), CHUNK)]
-            new = torch.cat([self.model.decoder(self.model.encoder(x)).argmax(1) for x in parts])
+            x = self.data.x
+            parts = [self.model.encoder(x[rows]) for rows in chunks(len(x))]
+            new = torch.cat([self.model.decoder(part).argmax(dim=1) for part in parts])
         weights = self.data.weights
         changed = float((weights * (new != self.labels)).sum() / weights.sum())
         population = torch.zeros(
@@ -250,7 +261,7 @@ class Fit:
     def _density_losses(self) -> Losses:
         data, model = self.data, self.model
         with torch.no_grad():
-            z = model.encoder(data.x)
+            z = torch.cat([model.encoder(data.x[rows]) for rows in chunks(len(data.x))])
 
         def loss(rows: Tensor) -> Tensor:
             values = -model.log_density(z[rows], data.base.rows(rows))
@@ -285,6 +296,19 @@ class Fit:
         self.best = outcome.best
         self.failed = self.failed or outcome.failed
         warn_of_rollbacks(outcome, stage)
+
+
+def chunks(n_rows: int) -> list[slice]:
+    """Cut rows into slices that fit into the cache."""
+    return [slice(k, k + CHUNK) for k in range(0, n_rows, CHUNK)]
+
+
+def moments(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weighted mean and covariance of the rows of z."""
+    share = weights / weights.sum()
+    mean = share @ z
+    centred = z - mean
+    return mean, (share[:, None] * centred).T @ centred
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:

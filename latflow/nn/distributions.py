@@ -90,6 +90,14 @@ class TiltedGaussian:
         # the gradient of a norm is undefined at 0: keep the root away from it
         return quadratic + self.tilt * (square + torch.finfo(u.dtype).tiny).sqrt()
 
+    def deviation(self) -> float:
+        """Return the standard deviation of one coordinate, averaged over the rows' t."""
+        values, counts = np.unique(self.t.cpu().numpy(), return_counts=True)
+        squares = [
+            (law[0] ** 2 * np.gradient(law[1])).sum() for law in map(self._radial_law, values)
+        ]
+        return float(np.sqrt(np.average(squares, weights=counts) / self.dim))
+
     def to(self, like: Tensor) -> TiltedGaussian:
         """Return the same distribution with its tensors of the dtype and device of `like`."""
         return self._with(self.t.to(like), self.log_z.to(like))
@@ -124,18 +132,18 @@ class TiltedGaussian:
         if self.dim == 1 or np.sin(angle) < 1e-6:
             return np.asarray((1 - along) * start + along * end)
         turn = np.sin((1 - along) * angle) * a + np.sin(along * angle) * b
-        radii, cumulative = self._radial_law()
+        radii, cumulative = self._radial_law(float(self.t))
         q = np.interp(r, radii, cumulative)
         radius = self._radii((1 - along[:, 0]) * q[0] + along[:, 0] * q[1])
         return np.asarray(turn / np.sin(angle) * radius[:, None])
 
     def _radii(self, uniform: NDArray[np.float64]) -> NDArray[np.float64]:
-        radii, cumulative = self._radial_law()
+        radii, cumulative = self._radial_law(float(self.t))
         return np.interp(uniform, cumulative, radii)
 
-    def _radial_law(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _radial_law(self, t: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return radii and the distribution function of r there, both strictly increasing."""
-        t, d = float(self.t), self.dim
+        d = self.dim
         mode = (self.tilt * t + math.sqrt((self.tilt * t) ** 2 + 4 * t * (d - 1))) / 2
         width = TAIL * math.sqrt(t)
         r = np.linspace(max(0.0, mode - width), mode + width, RADII)

@@ -119,27 +119,23 @@ class LatentModel(nn.Module):
 
 
 class ConditionalDensity(nn.Module):
-    """p(z | beta): a standardised flow whose couplings read the inverse temperature.
+    """p(z | beta): a flow whose couplings read the inverse temperature, on a normal base.
 
     Parameters
     ----------
-    location, scale : Tensor of shape (d,)
-        Mean and standard deviation of z, taken out before the flow.
-    context_range : tuple of float
+    n_components : int
+    context_range : sequence of two floats
         Inverse temperatures that map to -1 and 1; the couplings read the logarithm.
     n_transforms, transform, hidden_features, generator
         As for :class:`~latflow.nn.flows.Flow`.
     """
 
-    location: Tensor
-    scale: Tensor
     context_range: Tensor
 
     def __init__(
         self,
         *,
-        location: Tensor | Sequence[float],
-        scale: Tensor | Sequence[float],
+        n_components: int,
         context_range: Sequence[float],
         n_transforms: int,
         transform: str,
@@ -147,38 +143,33 @@ class ConditionalDensity(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        dim = len(location)
         self._config = {
-            "location": [0.0] * dim,
-            "scale": [1.0] * dim,
+            "n_components": n_components,
             "context_range": list(context_range),
             "n_transforms": n_transforms,
             "transform": transform,
             "hidden_features": list(hidden_features),
         }
-        location, scale = torch.as_tensor(location), torch.as_tensor(scale)
-        self.register_buffer("location", location)
-        self.register_buffer("scale", scale)
-        self.register_buffer("context_range", torch.tensor(context_range, dtype=location.dtype))
-        self.flow = Flow(dim, n_transforms, transform, hidden_features, 1, BOUND, generator)
-        self.base = TiltedGaussian(dim, tilt=0.0)
+        self.register_buffer("context_range", torch.tensor(context_range))
+        self.flow = Flow(
+            n_components, n_transforms, transform, hidden_features, 1, BOUND, generator
+        )
+        self.base = TiltedGaussian(n_components, tilt=0.0)
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments that build a density of this shape; its buffers are weights."""
+        """Return the arguments that build a density of this shape."""
         return self._config
 
     def log_density(self, z: Tensor, beta: Tensor) -> Tensor:
         """Return log p(z | beta), shape (n,)."""
-        standard = (z - self.location) / self.scale
-        u, logdet = self.flow.forward_and_logdet(standard, self._context(beta))
-        return self.base.log_prob(u) + logdet - self.scale.log().sum()
+        u, logdet = self.flow.forward_and_logdet(z, self._context(beta))
+        return self.base.log_prob(u) + logdet
 
     def sample(self, n: int, beta: float, generator: torch.Generator) -> Tensor:
         """Draw n rows of z at one inverse temperature."""
-        u = self.base.sample(n, generator, self.location.dtype)
+        u = self.base.sample(n, generator, self.context_range.dtype)
         context = self._context(torch.full((n,), beta, dtype=u.dtype))
-        z, _ = self.flow.inverse_and_logdet(u, context)
-        return z * self.scale + self.location
+        return self.flow.inverse_and_logdet(u, context)[0]
 
     def _context(self, beta: Tensor) -> Tensor:
         low, high = self.context_range.log()

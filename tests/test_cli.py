@@ -1,0 +1,378 @@
+"""The command line, called as a user calls it: what it writes, prints and refuses."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import latflow
+import latflow.cli
+from latflow import LaTFEstimator, TemperatureExtrapolator
+from latflow.cli import main
+from latflow.datasets import make_three_hole
+
+# so short a fit may say that it has not converged, or found one state only
+pytestmark = pytest.mark.filterwarnings("ignore:.*state:UserWarning")
+
+COLD, HOT = 0.8, 1.4
+QUICK = ("--boltzmann-constant", "1", "--lagtime", "5", "--max-iter", "60")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the working folder, with two trajectories and their energies."""
+    monkeypatch.chdir(tmp_path)
+    for name, t in (("cold", COLD), ("hot", HOT)):
+        data = make_three_hole(600, temperature=t, n_walkers=1, random_state=0)
+        np.save(f"{name}.npy", data.trajectories[0])
+        np.save(f"{name}_energy.npy", data.energies[0])
+    return tmp_path
+
+
+def fit(*arguments: str) -> int:
+    return main(["fit", *arguments, *QUICK])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that must fail; return its sentence after checking that nothing was written."""
+    before = sorted(Path().iterdir())
+    assert main(list(arguments)) == 2
+    assert sorted(Path().iterdir()) == before
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("latflow: ")
+    return err.removeprefix("latflow: ").strip()
+
+
+class TestFit:
+    def test_two_temperatures_give_an_extrapolator(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert fit("cold.npy", "hot.npy", "--temperature", "0.8", "1.4") == 0
+        model = latflow.load("model.latflow")
+        assert isinstance(model, TemperatureExtrapolator)
+        assert model.temperatures_.tolist() == [COLD, HOT]
+        out = capsys.readouterr().out
+        assert out.startswith(f"{model.estimator_.n_states_} metastable state(s)")
+        assert "T = 0.8" in out
+        assert "T = 1.4" in out
+        assert f"{model.estimator_.populations_[1, 0]:.3f}" in out
+        assert out.endswith("Saved: model.latflow\n")
+
+    def test_is_what_the_estimators_do(self, folder: Path) -> None:
+        fit(
+            "cold.npy",
+            "hot.npy",
+            "--temperature",
+            "0.8",
+            "1.4",
+            "--seed",
+            "3",
+            "--encoder",
+            "linear",
+        )
+        inner = LaTFEstimator(
+            5, encoder="linear", boltzmann_constant=1.0, max_iter=60, random_state=3
+        )
+        ours = TemperatureExtrapolator(inner, max_iter=60, random_state=3)
+        ours.fit([np.load("cold.npy"), np.load("hot.npy")], temperature=[COLD, HOT])
+        theirs = latflow.load("model.latflow")
+        np.testing.assert_allclose(theirs.sample(5, 1.0, 0), ours.sample(5, 1.0, 0), rtol=1e-6)
+
+    def test_one_temperature_gives_a_latf_estimator(self, folder: Path) -> None:
+        assert fit("cold.npy", "cold.npy", "--temperature", "0.8", "--components", "1") == 0
+        model = latflow.load("model.latflow")
+        assert isinstance(model, LaTFEstimator)
+        assert model.n_components == 1
+        assert [len(labels) for labels in model.labels_] == [600, 600]
+
+    def test_npz_and_output(self, folder: Path) -> None:
+        np.savez("alone.npz", anything=np.load("cold.npy"))
+        np.savez("named.npz", features=np.load("hot.npy"), time=np.zeros(3))
+        arguments = ["alone.npz", "named.npz", "--temperature", "0.8", "1.4", "--output", "m"]
+        assert fit(*arguments, "--method", "tilted") == 0
+        assert latflow.load("m").method == "tilted"
+
+    def test_mbar_reads_energies(self, folder: Path) -> None:
+        energies = ["--energy", "cold_energy.npy", "hot_energy.npy"]
+        arguments = ["cold.npy", "hot.npy", "--temperature", "0.8", "1.4", "--method", "mbar"]
+        assert fit(*arguments, *energies, "--temperature-range", "0.5", "3") == 0
+        model = latflow.load("model.latflow")
+        assert model.method == "mbar"
+        assert model.sample(2, 2.9).shape == (2, 2)
+
+    @pytest.mark.filterwarnings("default")
+    def test_warnings_are_one_line(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        constant = np.column_stack([np.load("cold.npy"), np.ones(600)])
+        np.save("constant.npy", constant)
+        assert fit("constant.npy", "--temperature", "0.8") == 0
+        lines = capsys.readouterr().err.splitlines()
+        assert "latflow: warning: 1 of 3 features are constant" in lines[0]
+        assert all(line.startswith("latflow: warning: ") for line in lines)
+
+    @pytest.mark.parametrize("at_terminal", [True, False])
+    def test_progress_bar_at_a_terminal(
+        self,
+        folder: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        at_terminal: bool,
+    ) -> None:
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: at_terminal, raising=False)
+        assert fit("cold.npy", "--temperature", "0.8") == 0
+        assert ("held-out loss" in capsys.readouterr().err) == at_terminal
+
+
+class TestFitRefuses:
+    def refused(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+        return refused(capsys, "fit", *arguments)
+
+    @pytest.fixture(autouse=True)
+    def bad_files(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(LaTFEstimator, "_run", lambda *_: pytest.fail("fitted before checking"))
+        good = np.load("cold.npy")
+        np.save("flat.npy", good[:, 0])
+        np.save("narrow.npy", good[:, :1])
+        np.save("words.npy", np.array([["a", "b"]]))
+        np.save("objects.npy", np.array([[{}, {}]]), allow_pickle=True)
+        np.savez("several.npz", a=good, b=good)
+        holed = good.copy()
+        holed[[7, 9], 1] = np.nan
+        np.save("holed.npy", holed)
+        Path("text.npy").write_text("1 2 3")
+        Path("empty.npy").write_bytes(b"")
+        Path("cut.npy").write_bytes(Path("cold.npy").read_bytes()[:200])
+        Path("cut.npz").write_bytes(Path("several.npz").read_bytes()[:200])
+        Path("table.csv").write_text("1,2")
+
+    @pytest.mark.parametrize(
+        ("file", "sentence"),
+        [
+            ("none.npy", "Expected an array in none.npy, found no such file."),
+            ("table.csv", "Expected a file that ends in .npy or .npz, got table.csv."),
+            (
+                "flat.npy",
+                "Expected trajectory 1 of shape (n_frames, n_features) in flat.npy, got (600,).",
+            ),
+            (
+                "holed.npy",
+                "Expected finite numbers for trajectory 1 in holed.npy, got NaN or infinity in "
+                "frame 7 (2 such frames in all).",
+            ),
+            ("words.npy", "Expected trajectory 1 as real numbers in words.npy, got <U1."),
+            (
+                "several.npz",
+                "Expected one array, or one called `features`, in several.npz, got a, b.",
+            ),
+            (
+                "narrow.npy",
+                "Expected 2 features in every trajectory, as in trajectory 0, got 1 in "
+                "trajectory 1.",
+            ),
+        ],
+    )
+    def test_files(self, capsys: pytest.CaptureFixture[str], file: str, sentence: str) -> None:
+        assert self.refused(capsys, "cold.npy", file, "--temperature", "0.8") == sentence
+
+    @pytest.mark.parametrize("file", ["text.npy", "empty.npy", "cut.npy", "cut.npz", "objects.npy"])
+    def test_unreadable(self, capsys: pytest.CaptureFixture[str], file: str) -> None:
+        found = self.refused(capsys, file, "--temperature", "0.8")
+        assert found.startswith(f"Expected an array of numbers in {file}, got a file that is")
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["--temperature", "1", "2", "3"], "value, or one per file (2), got 3"),
+            (["--temperature", "1", "-2"], "every `temperature` to be positive, got -2"),
+            (["--temperature", "1", "--method", "enthalpy"], "at least two values"),
+            (["--temperature", "1", "2", "--method", "mbar"], "Expected `energy`"),
+            (
+                ["--temperature", "1", "2", "--energy", "cold_energy.npy", "hot_energy.npy"],
+                "Expected --energy with --method mbar",
+            ),
+            (["--temperature", "1", "--output", "none/model"], "`--output` in an existing folder"),
+            (["--temperature", "1", "--output", "."], "`--output` to be a file"),
+            (["--temperature", "1", "--components", "0"], "`n_components` to be an integer >= 1"),
+            (["--temperature", "1", "--lagtime", "700"], "700"),
+        ],
+    )
+    def test_arguments(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str], match: str
+    ) -> None:
+        assert match in self.refused(capsys, "cold.npy", "hot.npy", *arguments)
+
+    @pytest.mark.parametrize(
+        ("energies", "match"),
+        [
+            (["cold_energy.npy"], "one file per trajectory (2), got 1"),
+            (["cold_energy.npy", "cold.npy"], "energy of trajectory 1 of shape (n_frames,)"),
+            (["cold_energy.npy", "short.npy"], "one energy per frame (600) in short.npy, got 3"),
+        ],
+    )
+    def test_energies(
+        self, capsys: pytest.CaptureFixture[str], energies: list[str], match: str
+    ) -> None:
+        np.save("short.npy", np.zeros(3))
+        arguments = ["cold.npy", "hot.npy", "--temperature", "1", "2", "--method", "mbar"]
+        assert match in self.refused(capsys, *arguments, "--energy", *energies)
+
+    @pytest.mark.parametrize(
+        ("option", "choices"),
+        [("--method", ("enthalpy", "tilted", "mbar")), ("--encoder", ("linear", "mlp"))],
+    )
+    def test_unknown_choices_list_the_known(
+        self, capsys: pytest.CaptureFixture[str], option: str, choices: tuple[str, ...]
+    ) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            main(["fit", "cold.npy", "--temperature", "1", option, "magic"])
+        err = capsys.readouterr().err
+        assert "invalid choice: 'magic'" in err
+        assert all(choice in err for choice in choices)
+
+    def test_failed_save_leaves_the_old_model(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: Any) -> None:
+            raise OSError(28, "No space left on device", "model.latflow")
+
+        Path("model.latflow").write_text("old")
+        monkeypatch.setattr(LaTFEstimator, "fit", lambda self, *_, **__: self)
+        monkeypatch.setattr(latflow.cli, "save", full)
+        found = self.refused(capsys, "cold.npy", "--temperature", "1")
+        assert found == "No space left on device: model.latflow."
+        assert Path("model.latflow").read_text() == "old"
+
+
+@pytest.fixture(scope="module")
+def fitted() -> TemperatureExtrapolator:
+    data = [make_three_hole(600, t, n_walkers=1, random_state=0) for t in (COLD, HOT)]
+    inner = LaTFEstimator(5, max_iter=60, boltzmann_constant=1.0, random_state=0)
+    model = TemperatureExtrapolator(inner, max_iter=60, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit([d.trajectories[0] for d in data], temperature=[COLD, HOT])
+
+
+class TestSample:
+    @pytest.fixture(autouse=True)
+    def saved(self, folder: Path, fitted: TemperatureExtrapolator) -> None:
+        latflow.save(fitted, "model.latflow")
+
+    def test_writes_the_models_samples(
+        self, fitted: TemperatureExtrapolator, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["--temperature", "1.1", "--n-samples", "50", "--seed", "4"]
+        assert main(["sample", "model.latflow", *arguments, "--output", "s.npy"]) == 0
+        found = np.load("s.npy")
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, fitted.sample(50, 1.1, random_state=4), rtol=1e-6)
+        assert capsys.readouterr().out == "Saved: s.npy, shape (50, 2)\n"
+
+    def test_default_temperature_is_the_lowest(self, fitted: TemperatureExtrapolator) -> None:
+        main(["sample", "model.latflow", "--n-samples", "9", "--output", "s.npy"])
+        expected = fitted.sample(9, COLD, random_state=0)
+        np.testing.assert_allclose(np.load("s.npy"), expected, rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("model", "arguments", "match"),
+        [
+            ("none.latflow", [], "none.latflow"),
+            ("cold.npy", [], "cold.npy"),
+            ("model.latflow", ["--temperature", "99"], "Expected `temperature` from"),
+            ("model.latflow", ["--n-samples", "0"], "`n_samples` to be an integer >= 1"),
+        ],
+    )
+    def test_refuses(
+        self, capsys: pytest.CaptureFixture[str], model: str, arguments: list[str], match: str
+    ) -> None:
+        assert match in refused(capsys, "sample", model, *arguments, "--output", "s.npy")
+
+    @pytest.mark.parametrize(
+        ("output", "match"),
+        [
+            ("s.csv", "Expected --output to end in .npy, got s.csv."),
+            ("none/s.npy", "`--output` in an existing folder"),
+        ],
+    )
+    def test_output(self, capsys: pytest.CaptureFixture[str], output: str, match: str) -> None:
+        assert match in refused(capsys, "sample", "model.latflow", "--output", output)
+
+
+class TestDemo:
+    def test_passes_its_options_on_and_prints_the_table(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asked: dict[str, Any] = {}
+        table = pd.DataFrame({"T": [0.3], "role": ["predicted"], "JS enthalpy": [0.0047]})
+
+        def run(**options: Any) -> Any:
+            asked.update(options)
+            options["report"]("simulated T = 0.3")
+            return SimpleNamespace(table=table, timings={"total": 3.2}, path="d.html", notes=("n",))
+
+        monkeypatch.setattr(latflow.cli, "run_demo", run)
+        options = ["--output", "d.html", "--frames", "70", "--seed", "5", "--jobs", "3"]
+        assert main(["demo", *options]) == 0
+        asked.pop("report")
+        assert asked == {
+            "n_frames": 70, "n_reference": 70, "output": "d.html", "n_jobs": 3, "random_state": 5
+        }  # fmt: skip
+        out = capsys.readouterr().out.splitlines()
+        assert out[0] == "simulated T = 0.3"
+        assert out[4].split() == ["0.3", "predicted", "0.0047"]
+        assert out[-2:] == ["n", "Report: d.html (3 s in all)"]
+
+    def test_output_is_checked_first(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert "`output` in an existing folder" in refused(capsys, "demo", "--output", "none/d")
+
+
+class TestProgram:
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match="0"):
+            main(["--version"])
+        assert capsys.readouterr().out == f"latflow {latflow.__version__}\n"
+
+    @pytest.mark.parametrize("command", ["demo", "fit", "sample"])
+    def test_help_of_every_command(self, capsys: pytest.CaptureFixture[str], command: str) -> None:
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        out = capsys.readouterr().out
+        assert out.startswith(f"usage: latflow {command}")
+        assert "default: " in out
+
+    @pytest.mark.parametrize("arguments", [[], ["train"], ["fit", "a.npy"], ["demo", "--fast"]])
+    def test_usage_errors(self, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert "usage: latflow" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "error", [ValueError, OSError, ImportError, TypeError, FileNotFoundError]
+    )
+    def test_known_errors_are_one_sentence(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        error: type[Exception],
+    ) -> None:
+        def fail(**_: Any) -> None:
+            raise error("What went wrong.")
+
+        monkeypatch.setattr(latflow.cli, "run_demo", fail)
+        assert main(["demo"]) == 2
+        assert capsys.readouterr() == ("", "latflow: What went wrong.\n")
+
+    def test_a_bug_is_not_hidden(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(latflow.cli, "run_demo", lambda **_: {}["x"])
+        with pytest.raises(KeyError):
+            main(["demo"])
