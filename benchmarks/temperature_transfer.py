@@ -226,7 +226,9 @@ def run_lj7(args):
 
 def run_three_hole(args):
     """Train at k_B T = 0.7 and 1.4, judge at 0.5 to 2.0; and train at 1.0 alone."""
-    data = join(*(make_three_hole(args.frames, t, random_state=k) for k, t in enumerate((0.7, 1.4))))
+    data = join(
+        *(make_three_hole(args.frames, t, random_state=k) for k, t in enumerate((0.7, 1.4)))
+    )
     rows, times = [], []
     for seed in args.seeds:
         models, seconds = fit_all(data, seed)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.utils import Bunch
 
 import latflow
 import latflow.cli
@@ -25,12 +26,16 @@ COLD, HOT = 0.8, 1.4
 QUICK = ("--boltzmann-constant", "1", "--lagtime", "5", "--max-iter", "60")
 
 
+@pytest.fixture(scope="module")
+def simulated() -> list[Bunch]:
+    return [make_three_hole(600, t, n_walkers=1, random_state=0) for t in (COLD, HOT)]
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated: list[Bunch]) -> Path:
     """Return the working folder, with two trajectories and their energies."""
     monkeypatch.chdir(tmp_path)
-    for name, t in (("cold", COLD), ("hot", HOT)):
-        data = make_three_hole(600, temperature=t, n_walkers=1, random_state=0)
+    for name, data in zip(("cold", "hot"), simulated, strict=True):
         np.save(f"{name}.npy", data.trajectories[0])
         np.save(f"{name}_energy.npy", data.energies[0])
     return tmp_path
@@ -252,13 +257,12 @@ class TestFitRefuses:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> TemperatureExtrapolator:
-    data = [make_three_hole(600, t, n_walkers=1, random_state=0) for t in (COLD, HOT)]
+def fitted(simulated: list[Bunch]) -> TemperatureExtrapolator:
     inner = LaTFEstimator(5, max_iter=60, boltzmann_constant=1.0, random_state=0)
     model = TemperatureExtrapolator(inner, max_iter=60, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return model.fit([d.trajectories[0] for d in data], temperature=[COLD, HOT])
+        return model.fit([data.trajectories[0] for data in simulated], temperature=[COLD, HOT])
 
 
 class TestSample:

@@ -1,0 +1,329 @@
+"""Weights of pooled frames against harmonic potentials, whose free energies are known exactly."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import lfilter
+
+from latflow.thermodynamics import (
+    Mixture,
+    effective_sample_size,
+    free_energy_offsets,
+    log_linear_energies,
+)
+
+seeds = st.integers(0, 2**32 - 1)
+few = settings(max_examples=30, deadline=None)
+
+
+def wells(
+    seed: int, counts: Any = (300, 200), *, centres: Any = (0.0, 2.0), stiffness: Any = (1.0, 3.0)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws x from harmonic wells, the well of each, and u_k(x) = stiffness_k (x - centre_k)^2 / 2.
+
+    f_k - f_0 = ln(stiffness_k / stiffness_0) / 2, whatever the centres.
+    """
+    centres, stiffness = np.array(centres), np.array(stiffness)
+    origin = np.repeat(np.arange(len(counts)), counts)
+    noise = np.random.default_rng(seed).standard_normal(len(origin))
+    x = centres[origin] + noise / np.sqrt(stiffness[origin])
+    return x, origin, stiffness * (x[:, None] - centres) ** 2 / 2
+
+
+def heated(
+    seed: int, betas: Any, counts: Any, dimension: int = 3
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Energies of a harmonic oscillator at several beta: f_k - f_0 = d/2 ln(beta_k / beta_0)."""
+    betas = np.array(betas)
+    origin = np.repeat(np.arange(len(counts)), counts)
+    energy = np.random.default_rng(seed).gamma(dimension / 2, 1 / betas[origin])
+    return energy, origin, energy[:, None] * betas
+
+
+def mixture(
+    reduced: np.ndarray, origin: np.ndarray, weights: Any = None, block: int = 1
+) -> Mixture:
+    weights = np.ones(len(origin)) if weights is None else np.asarray(weights, dtype=float)
+    counts = np.bincount(origin, weights=weights)
+    offsets = free_energy_offsets(reduced, counts, weights)
+    return Mixture.build(reduced, offsets, origin, weights, np.arange(len(origin)) // block)
+
+
+# ------------------------------------------------------------------ log-linear energies
+
+
+@few
+@given(seed=seeds, order=st.integers(1, 2))
+def test_log_linear_energies_are_their_formula(seed: int, order: int) -> None:
+    rng = np.random.default_rng(seed)
+    hc, steps = rng.standard_normal((9, order)), rng.standard_normal(4)
+    expected = [
+        [sum(c * s ** (k + 1) / (k + 1) for k, c in enumerate(row)) for s in steps] for row in hc
+    ]
+    np.testing.assert_allclose(log_linear_energies(hc, steps), expected, atol=1e-12)
+    np.testing.assert_allclose(log_linear_energies(hc, steps[0]), np.array(expected)[:, 0])
+    assert not log_linear_energies(hc, 0.0).any()
+
+
+# ------------------------------------------------------------------ free energies
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("frames", "exact"),
+    [
+        (lambda seed: wells(seed), np.log([1, 3]) / 2),
+        (lambda seed: wells(seed, (900, 100), centres=(0, 3)), np.log([1, 3]) / 2),
+        (lambda seed: heated(seed, (1.0, 1.5, 2.5), (400, 1000, 300)), np.log([1, 1.5, 2.5]) * 1.5),
+    ],
+    ids=["two wells", "unequal wells", "three temperatures"],
+)
+def test_offsets_are_pymbar_s_and_the_exact_ones(frames: Any, exact: Any, seed: int) -> None:
+    logging.getLogger("pymbar").setLevel(logging.ERROR)
+    pymbar = pytest.importorskip("pymbar")
+    _, origin, u = frames(seed)
+    solved = pymbar.MBAR(u.T, np.bincount(origin), solver_protocol="robust")
+    peer = solved.compute_free_energy_differences()
+    found = free_energy_offsets(u, np.bincount(origin))
+    np.testing.assert_allclose(found, peer["Delta_f"][0], atol=1e-7)
+    assert (np.abs(found - exact)[1:] < 5 * peer["dDelta_f"][0, 1:]).all()
+
+
+def test_one_temperature_has_offset_zero() -> None:
+    assert free_energy_offsets(np.arange(5.0)[:, None], [5]).tolist() == [0]
+
+
+@few
+@given(seed=seeds, scale=st.floats(1e-6, 1e6), shift=st.floats(-1e3, 1e3))
+def test_what_does_not_change_the_offsets(seed: int, scale: float, shift: float) -> None:
+    rng = np.random.default_rng(seed)
+    _, origin, u = wells(seed, (30, 20, 25), centres=(0, 1, 2), stiffness=(1, 2, 1))
+    weights = rng.random(75) + 0.1
+    counts = np.bincount(origin, weights=weights)
+    expected = free_energy_offsets(u, counts, weights)
+
+    def unchanged(u: Any, counts: Any, weights: Any) -> None:
+        np.testing.assert_allclose(free_energy_offsets(u, counts, weights), expected, atol=1e-6)
+
+    unchanged(u, counts * scale, weights * scale)
+    unchanged(u + shift, counts, weights)
+    unchanged(u + rng.standard_normal((75, 1)) * 10, counts, weights)
+    order = rng.permutation(75)
+    unchanged(u[order], counts, weights[order])
+    ks = rng.permutation(3)
+    found = free_energy_offsets(u[:, ks], counts[ks], weights)
+    np.testing.assert_allclose(found, expected[ks] - expected[ks[0]], atol=1e-6)
+
+
+@few
+@given(seed=seeds)
+def test_weight_two_is_the_frame_twice(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    _, origin, u = wells(seed, (30, 20))
+    times = rng.integers(1, 4, 50)
+    again = np.repeat(np.arange(50), times)
+    counts = np.bincount(origin[again])
+    weighted = free_energy_offsets(u, counts, times)
+    np.testing.assert_allclose(weighted, free_energy_offsets(u[again], counts), atol=1e-7)
+    single, repeated = mixture(u, origin, times), mixture(u[again], origin[again])
+    target = 2 * u[:, 0]
+    expected = np.bincount(again, weights=repeated.frame_weights(target[again]))
+    np.testing.assert_allclose(single.frame_weights(target), expected, rtol=1e-6)
+
+
+def test_an_offset_on_one_temperature_moves_its_free_energy_alone() -> None:
+    _, origin, u = wells(0, (30, 20, 25), centres=(0, 1, 2), stiffness=(1, 2, 1))
+    counts = np.bincount(origin)
+    moved = free_energy_offsets(u + [0, 7.5, 0], counts) - free_energy_offsets(u, counts)
+    np.testing.assert_allclose(moved, [0, 7.5, 0], atol=1e-6)
+
+
+@pytest.mark.xfail(strict=True, raises=ValueError, reason="rounding in the objective")
+def test_large_energies_common_to_all_temperatures_do_not_matter() -> None:
+    _, origin, u = wells(0)
+    counts = np.bincount(origin)
+    found = free_energy_offsets(u + 1e6, counts)
+    np.testing.assert_allclose(found, free_energy_offsets(u, counts), atol=1e-6)
+
+
+@pytest.mark.xfail(strict=True, reason="a flat objective passes for a minimum")
+@pytest.mark.parametrize("distance", [15.0, 30.0, 100.0])
+def test_temperatures_that_share_nothing_are_refused(distance: float) -> None:
+    _, origin, u = wells(0, centres=(0.0, distance), stiffness=(1.0, 1.0))
+    with pytest.raises(ValueError, match="simulated temperatures that visit common regions"):
+        free_energy_offsets(u, np.bincount(origin))
+
+
+# ------------------------------------------------------------------ weights of frames
+
+
+@few
+@given(seed=seeds)
+def test_every_simulated_temperature_gets_its_own_share(seed: int) -> None:
+    weights = np.random.default_rng(seed).random(75) + 0.1
+    _, origin, u = wells(seed, (30, 20, 25), centres=(0, 1, 2), stiffness=(1, 2, 1))
+    found = mixture(u, origin, weights)
+    np.testing.assert_allclose(found.membership.sum(axis=1), 1)
+    share = np.bincount(origin, weights=weights)
+    np.testing.assert_allclose(weights @ found.membership, share, rtol=1e-6)
+    for k in range(3):
+        expected = weights * found.membership[:, k] / share[k]
+        np.testing.assert_allclose(found.frame_weights(u[:, k]), expected, rtol=1e-6)
+
+
+@few
+@given(seed=seeds, shift=st.floats(-500, 500))
+def test_frame_weights_of_one_temperature_at_it_are_the_frames_own(seed: int, shift: float) -> None:
+    rng = np.random.default_rng(seed)
+    u, weights = 10 * rng.standard_normal((40, 1)), rng.random(40)
+    weights[::7] = 0
+    found = mixture(u, np.zeros(40, dtype=int), weights).frame_weights(u[:, 0] + shift)
+    np.testing.assert_allclose(found, weights / weights.sum(), atol=1e-14)
+
+
+@few
+@given(seed=seeds, scale=st.floats(1e-6, 1e6), shift=st.floats(-1e3, 1e3))
+def test_what_does_not_change_the_weights(seed: int, scale: float, shift: float) -> None:
+    rng = np.random.default_rng(seed)
+    _, origin, u = wells(seed, (30, 20))
+    weights, target = rng.random(50) + 0.1, u.mean(axis=1)
+    expected = mixture(u, origin, weights).frame_weights(target)
+    assert expected.sum() == pytest.approx(1)
+    scaled = mixture(u, origin, scale * weights).frame_weights(target + shift)
+    np.testing.assert_allclose(scaled, expected, rtol=1e-5)
+    common = 10 * rng.standard_normal(50)
+    moved = mixture(u + common[:, None], origin, weights).frame_weights(target + common)
+    np.testing.assert_allclose(moved, expected, rtol=1e-5)
+    order = rng.permutation(50)
+    permuted = mixture(u[order], origin[order], weights[order]).frame_weights(target[order])
+    np.testing.assert_allclose(permuted, expected[order], rtol=1e-5)
+
+
+@few
+@given(seed=seeds, factor=st.floats(np.log(0.05), np.log(20)).map(np.exp))
+def test_extreme_temperatures_give_finite_weights(seed: int, factor: float) -> None:
+    energy, origin, u = heated(seed, (1.0, 1.5), (200, 200), dimension=30)
+    found = mixture(u, origin).frame_weights(factor * energy)
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+    assert found.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("beta", [0.85, 1.0, 1.3, 1.6, 2.2])
+def test_mean_energy_at_a_temperature_never_simulated(beta: float) -> None:
+    deviations = []
+    for seed in range(20):
+        energy, origin, u = heated(seed, (1.0, 2.0), (2000, 1000))
+        found = mixture(u, origin, block=10)
+        mean, error = found.average(energy[:, None], found.frame_weights(beta * energy))
+        deviations.append((mean[0] - 1.5 / beta) / error[0])
+    assert np.abs(deviations).max() < 4
+    assert np.abs(np.mean(deviations)) < 4 / np.sqrt(20)
+
+
+# ------------------------------------------------------------------ error bars
+
+
+def test_one_temperature_has_the_textbook_error() -> None:
+    values = np.random.default_rng(0).standard_normal((50, 3))
+    single = mixture(np.zeros((50, 1)), np.zeros(50, dtype=int))
+    mean, error = single.average(values, np.full(50, 1 / 50))
+    np.testing.assert_allclose(mean, values.mean(axis=0))
+    np.testing.assert_allclose(error, values.std(axis=0, ddof=1) / np.sqrt(50))
+
+
+def test_errors_are_the_spread_over_replicas_also_through_the_offsets() -> None:
+    means, errors, direct = [], [], []
+    for seed in range(200):
+        x, origin, u = wells(seed, (300, 150), stiffness=(1.0, 1.0))
+        found = mixture(u, origin, block=10)
+        weights = found.frame_weights((x - 1.2) ** 2 / 2)
+        values = np.stack([x, x > 1], axis=1).astype(float)
+        mean, error = found.average(values, weights)
+        # the offsets taken as known
+        pull = weights[:, None] * (values - mean)
+        variance = [
+            found._block_variance(pull[origin == k], found.blocks[origin == k]) for k in (0, 1)
+        ]
+        means.append(mean)
+        errors.append(error)
+        direct.append(np.sqrt(np.sum(variance, axis=0)))
+    spread = np.std(means, axis=0, ddof=1)
+    np.testing.assert_allclose(np.sqrt(np.mean(np.square(errors), axis=0)), spread, rtol=0.2)
+    assert (np.mean(direct, axis=0) < 0.75 * spread).all()
+
+
+def correlated(seed: int, n: int, memory: float) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal(n) * np.sqrt(1 - memory**2)
+    noise[0] /= np.sqrt(1 - memory**2)
+    return lfilter([1], [1, -memory], noise)
+
+
+def test_errors_of_correlated_frames_need_long_blocks() -> None:
+    origin = np.repeat([0, 1], 3000)
+    means, blocked, naive = [], [], []
+    for seed in range(60):
+        x = np.concatenate([correlated(2 * seed + k, 3000, 0.9) + 2 * k for k in (0, 1)])
+        u = (x[:, None] - [0, 2]) ** 2 / 2
+        for block, errors in ((150, blocked), (1, naive)):
+            found = mixture(u, origin, block=block)
+            mean, error = found.average(x[:, None], found.frame_weights((x - 1) ** 2 / 2))
+            errors.append(error)
+        means.append(mean)
+    spread = np.std(means, ddof=1)
+    assert np.sqrt(np.mean(np.square(blocked))) == pytest.approx(spread, rel=0.25)
+    assert np.mean(naive) < 0.4 * spread
+
+
+def test_a_single_block_has_no_error() -> None:
+    values = np.arange(50.0)[:, None]
+    _, origin, u = wells(0, (30, 20))
+    for block, known in ((50, False), (30, False), (10, True)):
+        found = mixture(u, origin, block=block)
+        mean, error = found.average(values, found.frame_weights(u[:, 0]))
+        assert np.isfinite(mean).all()
+        assert np.isfinite(error).all() == known
+
+
+@few
+@given(seed=seeds, a=st.floats(-100, 100), b=st.floats(-100, 100))
+def test_errors_follow_units_and_ignore_order_and_frames_without_weight(
+    seed: int, a: float, b: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    x, origin, u = wells(seed, (40, 40))
+    blocks, weights = np.arange(80) // 4, rng.random(80) + 0.1
+    weights[1::4] = 0
+    offsets = free_energy_offsets(u, np.bincount(origin, weights=weights), weights)
+
+    def average(rows: Any, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = Mixture.build(u[rows], offsets, origin[rows], weights[rows], blocks[rows])
+        return found.average(values[rows, None], found.frame_weights(u[rows].mean(axis=1)))
+
+    (mean,), (error,) = average(slice(None), x)
+    scaled = average(slice(None), a * x + b)
+    np.testing.assert_allclose(scaled[0], a * mean + b, atol=1e-8)
+    np.testing.assert_allclose(scaled[1], abs(a) * error, atol=1e-8)
+    for rows in (rng.permutation(80), np.flatnonzero(weights)):
+        np.testing.assert_allclose(average(rows, x), [[mean], [error]], rtol=1e-6)
+
+
+# ------------------------------------------------------------------ effective sample size
+
+
+@few
+@given(seed=seeds, n=st.integers(1, 50), scale=st.floats(1e-9, 1e9))
+def test_effective_sample_size_lies_between_one_and_all(seed: int, n: int, scale: float) -> None:
+    weights = np.random.default_rng(seed).random(n) ** 3
+    size = effective_sample_size(weights)
+    assert 1 - 1e-9 <= size <= n * (1 + 1e-9)
+    assert effective_sample_size(scale * weights) == pytest.approx(size)
+    assert effective_sample_size(np.append(weights, [0, 0])) == pytest.approx(size)
+    assert effective_sample_size(np.full(n, scale)) == pytest.approx(n)
+    assert effective_sample_size(np.repeat(weights, 2)) == pytest.approx(2 * size)
