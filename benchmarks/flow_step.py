@@ -2,9 +2,9 @@
 
     python benchmarks/flow_step.py [--repeats 50]
 
-d = 2, one number of context, 8 bins, networks (32, 32), 4 transforms; forward, backward and one Adam
-step; median milliseconds, the two interleaved in one run, one thread. zuko comes with the extra
-`dev`.
+d = 2, one number of context, 8 bins, networks (32, 32), 4 transforms; forward, backward and one
+Adam step; median milliseconds, the two interleaved in one run, one thread. zuko comes with the
+extra `dev`.
 """
 
 import argparse

@@ -222,7 +222,9 @@ def test_states_only_merge_and_labels_settle(latf):
 
 def test_no_refinement_at_all_keeps_working(three_hole):
     """Defect 28."""
-    model = fit_quietly(LaTFEstimator(**TINY | {"n_refinements": 0}), three_hole["trajectories"][:4])
+    model = fit_quietly(
+        LaTFEstimator(**TINY | {"n_refinements": 0}), three_hole["trajectories"][:4]
+    )
     assert len(model.sample(3)) == 3
 
 
@@ -233,6 +235,14 @@ def test_initial_states_of_the_user_are_where_refinement_starts(three_hole):
     assert model.n_states_ == 2
     agree = np.mean(np.concatenate(model.labels_) == (np.concatenate(states) > 0))
     assert max(agree, 1 - agree) > 0.95
+
+
+def test_an_initial_state_that_vanishes_is_a_warning_and_a_working_model(three_hole, rng):
+    X = three_hole["trajectories"][:20]
+    states = [(x[:, 0] > 0) * 2 + rng.integers(0, 2, len(x)) for x in X]  # halves at random
+    with pytest.warns(UserWarning, match="Of 4 `initial_states` 2 are left"):
+        model = LaTFEstimator(**QUICK).fit(X, initial_states=states)
+    assert np.isfinite(outputs(model, X)).all()
 
 
 # ------------------------------------------------------------------ held-out blocks, stopping

@@ -380,6 +380,14 @@ class LaTFEstimator(
         self.populations_ = populations(labels, frames, self.temperatures_, self.n_states_)
         ends = np.cumsum(np.bincount(frames.trajectory))[:-1]
         self.labels_ = np.split(labels, ends) if as_list else labels
+        given = 0 if frames.initial_states is None else int(frames.initial_states.max()) + 1
+        if 1 < self.n_states_ < given:
+            warnings.warn(
+                f"Of {given} `initial_states` {self.n_states_} are left: the others were never the "
+                f"most probable state lagtime={self.lagtime} frames later and have merged.",
+                UserWarning,
+                stacklevel=3,
+            )
         if self.n_states_ == 1:
             warnings.warn(
                 "Only one metastable state was found: collective variables and density are usable, "
