@@ -26,6 +26,7 @@ from latflow._validation import (
 
 __all__ = ["Frames", "TrajectoryListMixin", "gather_frames", "lagged_pairs", "stack"]
 
+FEWEST_BLOCKS = 10
 FRAME_METADATA = ("trajectory", "frame", "temperature", "weights", "initial_states")
 
 IntArray = NDArray[np.int64]
@@ -213,6 +214,16 @@ def held_out_rows(
             chosen = order[:1]
         held_out[rows[np.isin(blocks[rows], ids[chosen])]] = True
     return held_out
+
+
+def independent_blocks(frames: Frames) -> NDArray[np.int64]:
+    """Return blocks taken as independent: trajectories, or a tenth of them where they are few."""
+    n_trajectories = int(frames.trajectory.max()) + 1
+    temperatures = 1 if frames.temperature is None else len(np.unique(frames.temperature))
+    if n_trajectories >= FEWEST_BLOCKS * temperatures:
+        return frames.trajectory
+    length = max(1, len(frames.X) // (FEWEST_BLOCKS * temperatures))
+    return time_blocks(frames.trajectory, frames.frame, length=length)
 
 
 # ------------------------------------------------------------------ what is X?

@@ -47,9 +47,9 @@ from latflow.trajectories import (
     TrajectoryListMixin,
     gather_frames,
     held_out_rows,
+    independent_blocks,
     is_trajectory_list,
     spread,
-    time_blocks,
 )
 
 __all__ = ["TemperatureExtrapolator"]
@@ -59,7 +59,6 @@ INPUTS = ("features", "cvs")
 UNITS = ("energy", "kT")
 COLDER, HOTTER = 0.7, 1.5  # default range of the generator, in simulated temperatures
 SUPPORT_QUANTILE = 1e-3
-FEWEST_BLOCKS = 10
 MOST_JUDGED = 5000
 
 FloatArray = NDArray[np.float64]
@@ -593,13 +592,3 @@ class TemperatureExtrapolator(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def independent_blocks(frames: Frames) -> NDArray[np.int64]:
-    """Return blocks taken as independent: trajectories, or a tenth of them where they are few."""
-    n_trajectories = int(frames.trajectory.max()) + 1
-    temperatures = 1 if frames.temperature is None else len(np.unique(frames.temperature))
-    if n_trajectories >= FEWEST_BLOCKS * temperatures:
-        return frames.trajectory
-    length = max(1, len(frames.X) // (FEWEST_BLOCKS * temperatures))
-    return time_blocks(frames.trajectory, frames.frame, length=length)

@@ -16,7 +16,6 @@ from sklearn.base import (
     DensityMixin,
     TransformerMixin,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
@@ -34,11 +33,13 @@ from latflow.estimators import seam
 from latflow.estimators.stages import (
     Fit,
     TrainingData,
+    feature_scale,
     initial_labels,
     pick_device,
     populations,
     progress_of,
     torch_for_fit,
+    warn_of_states,
 )
 from latflow.metrics import vamp2
 from latflow.nn.flows import TRANSFORMS
@@ -266,7 +267,7 @@ class LaTFEstimator(
         )  # fmt: skip
         self._knew_order = frames.ordered
         self._set_temperatures(frames)
-        self._set_scale(frames)
+        self.mean_, self.scale_ = feature_scale(frames, standardize=self.standardize)
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
         x = (frames.X.astype(np.float64) - self.mean_) / self.scale_
         if self.n_init == 1:
@@ -305,21 +306,6 @@ class LaTFEstimator(
         self.reference_temperature_ = (
             lowest if self.reference_temperature is None else float(self.reference_temperature)
         )
-
-    def _set_scale(self, frames: Frames) -> None:
-        share = frames.weights / frames.weights.sum()
-        mean = share @ frames.X.astype(np.float64)
-        deviation = np.sqrt(share @ (frames.X.astype(np.float64) - mean) ** 2)
-        constant = deviation <= 1e-10 * np.maximum(1.0, np.abs(mean))
-        if constant.any():
-            warnings.warn(
-                f"{int(constant.sum())} of {len(constant)} features are constant (the first: "
-                f"column {np.flatnonzero(constant)[0]}) and say nothing.",
-                UserWarning,
-                stacklevel=3,
-            )
-        self.mean_ = mean if self.standardize else np.zeros_like(mean)
-        self.scale_ = np.where(constant | (not self.standardize), 1.0, deviation)
 
     def _run(self, x: FloatArray, frames: Frames, seed: int) -> Fit:
         """Run all stages from one seed."""
@@ -381,27 +367,7 @@ class LaTFEstimator(
         ends = np.cumsum(np.bincount(frames.trajectory))[:-1]
         self.labels_ = np.split(labels, ends) if as_list else labels
         given = 0 if frames.initial_states is None else int(frames.initial_states.max()) + 1
-        if 1 < self.n_states_ < given:
-            warnings.warn(
-                f"Of {given} `initial_states` {self.n_states_} are left: the others were never the "
-                f"most probable state lagtime={self.lagtime} frames later and have merged.",
-                UserWarning,
-                stacklevel=3,
-            )
-        if self.n_states_ == 1:
-            warnings.warn(
-                "Only one metastable state was found: collective variables and density are usable, "
-                "populations are not informative. A shorter `lagtime` or more `n_states` may help.",
-                UserWarning,
-                stacklevel=3,
-            )
-        elif not fit.settled and self.n_refinements:
-            warnings.warn(
-                f"The state labels were still changing after n_refinements={self.n_refinements} "
-                "rounds; raise `n_refinements` or `max_iter`.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        warn_of_states(self.n_states_, given, fit.settled or not self.n_refinements)
 
     def fit_transform(self, X: Any, y: Any = None, **metadata: Any) -> Any:
         """Fit, then return the collective variables of X; metadata as for :meth:`fit`."""

@@ -118,6 +118,25 @@ def thin(indices: IntArray, most: int) -> IntArray:
     return indices[::step]
 
 
+def feature_scale(frames: Frames, *, standardize: bool) -> tuple[FloatArray, FloatArray]:
+    """Return weighted means and standard deviations of the features; 0 and 1 if not wanted."""
+    X = frames.X.astype(np.float64)
+    share = frames.weights / frames.weights.sum()
+    mean = share @ X
+    deviation = np.sqrt(share @ (X - mean) ** 2)
+    constant = deviation <= 1e-10 * np.maximum(1.0, np.abs(mean))
+    if constant.any():
+        warnings.warn(
+            f"{int(constant.sum())} of {len(constant)} features are constant (the first: column "
+            f"{np.flatnonzero(constant)[0]}) and say nothing.",
+            UserWarning,
+            stacklevel=3,
+        )
+    if not standardize:
+        return np.zeros_like(mean), np.ones_like(mean)
+    return mean, np.where(constant, 1.0, deviation)
+
+
 # ------------------------------------------------------------------ initial labels
 
 
@@ -339,6 +358,30 @@ def warn_of_rollbacks(outcome: Outcome, stage: str) -> None:
             UserWarning,
             stacklevel=2,
         )
+
+
+def warn_of_states(n_states: int, n_initial: int, settled: bool) -> None:
+    """Say when states were lost that the caller named, when one is left, or when none settled."""
+    category: type[Warning] = UserWarning
+    if n_states == 1:
+        text = (
+            "Only one metastable state was found: collective variables and density are usable, "
+            "populations are not informative. A shorter `lagtime` or more `n_states` may help."
+        )
+    elif n_states < n_initial:
+        text = (
+            f"Of {n_initial} `initial_states` {n_states} are left: the others were never the most "
+            "probable state one lagtime later and have merged."
+        )
+    elif not settled:
+        category = ConvergenceWarning
+        text = (
+            "The state labels were still changing after the last round of refinement; raise "
+            "`n_refinements` or `max_iter`."
+        )
+    else:
+        return
+    warnings.warn(text, category, stacklevel=4)
 
 
 def populations(
