@@ -69,24 +69,23 @@ def join(*bunches):
     }
 
 
-def fit_all(data, seed, max_iter):
+def fit_all(data, seed, max_iter, wanted):
     """Fit every method on the same variables; the tilted prior also with its own, longer fit.
 
     It alone carries all temperatures in one flow: 8 transforms and four times the steps.
     """
     X, metadata = data["trajectories"], {"temperature": data["temperature"]}
     options = {"encoder": "linear", "boltzmann_constant": 1.0, "random_state": seed}
+    settings = {"temperature_range": wanted, "max_iter": max_iter, "random_state": seed}
     latf_options = options | {"max_iter": max_iter}
     latf, t_latf = timed(lambda: LaTFEstimator(**latf_options).fit(X, **metadata))
     frozen = FrozenEstimator(latf)
     models, times = {}, {"LaTF": t_latf}
     for method in ("enthalpy", "mbar", "tilted"):
         energy = {"energy": data["energies"]} if method == "mbar" else {}
-        model = TemperatureExtrapolator(frozen, method=method, max_iter=max_iter, random_state=seed)
+        model = TemperatureExtrapolator(frozen, method=method, **settings)
         models[method], times[method] = timed(lambda m=model, e=energy: m.fit(X, **metadata, **e))
-    variant = TemperatureExtrapolator(
-        frozen, enthalpy_input="cvs", max_iter=max_iter, random_state=seed
-    )
+    variant = TemperatureExtrapolator(frozen, enthalpy_input="cvs", **settings)
     models["enthalpy of CVs"], _ = timed(lambda: variant.fit(X, **metadata))
     long = TemperatureExtrapolator(
         LaTFEstimator(**options, n_transforms=8, max_iter=4 * max_iter),
@@ -102,10 +101,16 @@ def populations(labels, n_states):
     return np.bincount(labels, minlength=n_states) / len(labels)
 
 
-def in_errors(difference, found):
-    """Return the largest difference in units of its standard error; 0 where there is none."""
-    error = found.standard_error.to_numpy()
+def in_errors(difference, found, own=0.0):
+    """Return the largest difference in units of its standard error, the reference's included."""
+    error = np.hypot(found.standard_error.to_numpy(), own)
     return np.divide(difference, error, out=np.zeros_like(error), where=difference > 1e-9).max()
+
+
+def block_error(labels, n_states, n_walkers=250):
+    """Return standard errors of populations over the simulation's independent walkers."""
+    shares = [populations(part, n_states) for part in np.array_split(labels, n_walkers)]
+    return np.std(shares, axis=0, ddof=1) / np.sqrt(n_walkers)
 
 
 def judge_lj7(models, references, n):
@@ -118,7 +123,8 @@ def judge_lj7(models, references, n):
         for t, z in simulated.items():
             weights = np.concatenate(model.frame_weights(t))
             found = model.state_populations(t)
-            true = populations(model.estimator_.predict_latent(z), model.estimator_.n_states_)
+            labels = model.estimator_.predict_latent(z)
+            true = populations(labels, model.estimator_.n_states_)
             common = {"bins": BINS, "range": box}
             by_weights = jensen_shannon(model.z_, z, weights_a=weights, **common)
             worst = np.abs(found.population.to_numpy() - true)
@@ -130,7 +136,7 @@ def judge_lj7(models, references, n):
                     "JS weights": by_weights,
                     "floor": jensen_shannon_noise_floor(z, n, len(z), random_state=0, **common),
                     "population error": worst.max(),
-                    "errors / s.e.": in_errors(worst, found),
+                    "errors / s.e.": in_errors(worst, found, block_error(labels, len(true))),
                 }
             )
     return rows
@@ -234,7 +240,7 @@ def run_lj7(args):
     references = {t: lj7_reference(t, args.reference_frames) for t in LJ7_TEMPERATURES}
     rows, times = [], []
     for seed in args.seeds:
-        models, seconds = fit_all(data, seed, args.max_iter)
+        models, seconds = fit_all(data, seed, args.max_iter, (0.2, 0.7))
         rows += [{"seed": seed} | row for row in judge_lj7(models, references, args.samples)]
         times.append(seconds)
     show("LJ7, trained at T = 0.2 and 0.5", rows, times)
@@ -247,7 +253,7 @@ def run_three_hole(args):
     )
     rows, times = [], []
     for seed in args.seeds:
-        models, seconds = fit_all(data, seed, args.max_iter)
+        models, seconds = fit_all(data, seed, args.max_iter, (0.5, 2.0))
         rows += [{"seed": seed} | row for row in judge_three_hole(models, args.samples)]
         times.append(seconds)
     show("Three-hole potential, trained at k_B T = 0.7 and 1.4", rows, times)

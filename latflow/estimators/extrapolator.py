@@ -57,7 +57,7 @@ __all__ = ["TemperatureExtrapolator"]
 METHODS = ("enthalpy", "tilted", "mbar")
 INPUTS = ("features", "cvs")
 UNITS = ("energy", "kT")
-COLDER, HOTTER = 0.7, 1.5  # default range of the generator, in simulated temperatures
+COLDER, HOTTER = 0.8, 1.5  # default range of the generator, in simulated temperatures
 SUPPORT_QUANTILE = 1e-3
 MOST_JUDGED = 5000
 
@@ -93,7 +93,7 @@ class TemperatureExtrapolator(
     n_estimators : int, default=1
         Fits of h, each on a bootstrap over blocks, for error bars of the extrapolation itself.
     temperature_range : tuple of float, optional
-        Lowest and highest temperature that `sample` and `log_density` serve; 0.7 times the lowest
+        Lowest and highest temperature that `sample` and `log_density` serve; 0.8 times the lowest
         to 1.5 times the highest simulated one if not given. Not needed by "tilted".
     n_transforms : int, default=2
         Couplings of the conditional flow.
