@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from latflow.demo import readable, run_demo
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
-from latflow.estimators.extrapolator import METHODS
+from latflow.estimators.extrapolator import COLDER, HOTTER, METHODS
 from latflow.estimators.latf import BOLTZMANN_CONSTANT, ENCODERS
 from latflow.persistence import VERSION, load, save
 from latflow.report import check_output, replacing
@@ -120,8 +120,8 @@ def _add_model_options(fit: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     fit.add_argument(
         "--temperature-range", nargs=2, type=float, metavar=("LOW", "HIGH"),
-        help="that the model can sample; default: from 0.7 times the lowest to 1.5 times the "
-        "highest simulated temperature",
+        help=f"that the model can sample; default: {COLDER:g} times the lowest to {HOTTER:g} times "
+        "the highest simulated temperature",
     )  # fmt: skip
     fit.add_argument("--lagtime", type=int, default=1, metavar="N", help=f"in frames; {DEFAULT}")
     fit.add_argument(

@@ -138,7 +138,18 @@ def run_demo(
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a demo's table as text, populations as `value ± standard error`."""
+    """Return a demo's table as text, to print.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of a :class:`DemoResult`.
+
+    Returns
+    -------
+    DataFrame
+        `T`, `role`, every JS and the noise floor, and populations as `value ± standard error`.
+    """
     text = pd.DataFrame({"T": [f"{t:g}" for t in table["T"]], "role": table["role"]})
     for name in table.columns:
         if name.startswith("JS") or name == "noise floor":

@@ -110,7 +110,21 @@ def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `path` once all is written; on an error none does."""
+    """Open a new file that takes the place of `path` once all is written; on an error none does.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist or cannot be written to.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("xb") as file:
@@ -128,6 +142,10 @@ def check_output(path: str | os.PathLike[str], name: str = "path") -> Path:
     path : str or path-like
     name : str, default="path"
         What the errors call it.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------

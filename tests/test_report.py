@@ -103,7 +103,7 @@ def test_table_cells(tmp_path: Path) -> None:
         {
             "number": [0.0123456, np.nan],
             "count": [50_000, 7],
-            "text": ["trained", None],
+            "text": pd.Series(["trained", None], dtype=object),
             "formatted": ["0.20 ± 0.01", "1e-3"],
         }
     )

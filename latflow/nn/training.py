@@ -35,7 +35,7 @@ class Plan:
     check_every : int
         Steps between two looks at the held-out loss.
     patience : int
-        Looks without an improvement of `tol` after which training stops.
+        Looks in the second half without an improvement of `tol` after which training stops.
     tol : float
         The least decrease of the held-out loss that counts.
     """
@@ -141,7 +141,9 @@ def minimise(
                 outcome.failed = True
                 break
             continue
-        stale = 0 if held_out < outcome.best - plan.tol else stale + 1
+        # at the high rate of the first half a standstill says little: the fall of the rate ends it
+        late = 2 * (step + 1) >= plan.max_iter
+        stale = 0 if held_out < outcome.best - plan.tol else stale + late
         if held_out < outcome.best:
             outcome.best, best_weights = held_out, copy.deepcopy(module.state_dict())
         if stale >= plan.patience:
