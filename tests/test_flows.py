@@ -1,4 +1,4 @@
-"""Flows: inverses, log-determinants against autograd, the identity at the start, every parameter."""
+"""Flows: inverses, log-determinants against autograd, identity at the start, all parameters."""
 
 import copy
 
