@@ -240,7 +240,7 @@ def run_lj7(args):
     references = {t: lj7_reference(t, args.reference_frames) for t in LJ7_TEMPERATURES}
     rows, times = [], []
     for seed in args.seeds:
-        models, seconds = fit_all(data, seed, args.max_iter, (0.2, 0.7))
+        models, seconds = fit_all(data, seed, args.max_iter, None)
         rows += [{"seed": seed} | row for row in judge_lj7(models, references, args.samples)]
         times.append(seconds)
     show("LJ7, trained at T = 0.2 and 0.5", rows, times)

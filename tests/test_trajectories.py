@@ -23,6 +23,7 @@ from latflow.trajectories import (
     Frames,
     gather_frames,
     held_out_rows,
+    independent_blocks,
     is_trajectory_list,
     lagged_pairs,
     time_blocks,
@@ -239,6 +240,20 @@ def test_a_bare_array_is_one_trajectory_of_unknown_order(trajectories: list[np.n
     np.testing.assert_array_equal(bare.pairs, gather(trajectories[:1]).pairs)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "metadata", "message"),
+    [
+        ([], {}, "Expected at least one trajectory, got an empty list"),
+        ([3, 4], {"temperature": 300}, r"per trajectory \(2\), got a single number"),
+        ([3, 4], {"temperature": [300]}, r"per trajectory \(2\), got 1"),
+        ([3, 4], {"w": [np.ones(3), np.ones(3)]}, r"`w` of trajectory 1 .* \(4,\), got \(3,\)"),
+    ],
+)
+def test_what_cannot_be_stacked(lengths: list[int], metadata: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        stack(clocks(lengths), **metadata)
+
+
 def test_a_tuple_is_refused(trajectories: list[np.ndarray]) -> None:
     with pytest.raises(ValueError, match="got a tuple, which could mean pairs"):
         gather(tuple(trajectories))
@@ -326,6 +341,35 @@ def test_blocks_cut_trajectories_evenly(lengths: list[int], length: int, seed: i
     order = np.random.default_rng(seed).permutation(len(ids))
     shuffled = time_blocks(ids[order], places[order], length=length)
     np.testing.assert_array_equal(shuffled, blocks[order])
+
+
+@pytest.mark.parametrize(("n", "lengths"), [(1, [500]), (3, [500, 300, 200])])
+def test_few_trajectories_are_cut_into_independent_blocks(n: int, lengths: list[int]) -> None:
+    frames = frames_at(lengths, [300.0] * n)
+    blocks = independent_blocks(frames)
+    sizes = np.unique(blocks, return_counts=True)[1]
+    assert 8 <= len(sizes) <= 12
+    assert sizes.min() >= 0.5 * sizes.max()
+
+
+def test_many_trajectories_are_the_independent_blocks() -> None:
+    frames = frames_at([20] * 40, [300.0, 450.0] * 20)
+    np.testing.assert_array_equal(independent_blocks(frames), frames.trajectory)
+
+
+@pytest.mark.xfail(strict=True, reason="the length of blocks is one for all temperatures")
+@pytest.mark.parametrize(
+    ("lengths", "temperatures"),
+    [([100, 2000, 2000], [300.0, 450.0, 450.0]), ([500] * 20, [300.0] + [450.0] * 19)],
+    ids=["short", "alone"],
+)
+def test_every_temperature_has_several_blocks(
+    lengths: list[int], temperatures: list[float]
+) -> None:
+    # one block alone has no spread, and every error bar becomes NaN
+    frames = frames_at(lengths, temperatures)
+    blocks = independent_blocks(frames)
+    assert all(len(np.unique(blocks[frames.temperature == t])) > 1 for t in (300, 450))
 
 
 def frames_at(lengths: Sequence[int], temperatures: Sequence[Any]) -> Frames:

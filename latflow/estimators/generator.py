@@ -98,11 +98,11 @@ def weighted_draws(
     n_each: int,
     rng: np.random.Generator,
 ) -> Draws:
-    """Draw `n_each` rows by weight at each of 32 temperatures, evenly spread in their logarithm.
+    """Draw `n_each` rows by weight at each of 32 inverse temperatures, evenly spread.
 
     Systematic resampling: one frame of weight w comes w n_each times, give or take one.
     """
-    nodes = np.geomspace(*betas, N_NODES)
+    nodes = np.linspace(*betas, N_NODES)
     rows = []
     for beta in nodes:
         cumulative = np.cumsum(frame_weights(float(beta)) * among)

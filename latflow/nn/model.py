@@ -125,7 +125,7 @@ class ConditionalDensity(nn.Module):
     ----------
     n_components : int
     context_range : sequence of two floats
-        Inverse temperatures that map to -1 and 1; the couplings read the logarithm.
+        Inverse temperatures that map to -1 and 1.
     n_transforms, transform, hidden_features, generator
         As for :class:`~latflow.nn.flows.Flow`.
     """
@@ -172,6 +172,6 @@ class ConditionalDensity(nn.Module):
         return self.flow.inverse_and_logdet(u, context)[0]
 
     def _context(self, beta: Tensor) -> Tensor:
-        low, high = self.context_range.log()
-        scaled: Tensor = (2 * beta.log() - low - high) / (high - low)
+        low, high = self.context_range
+        scaled: Tensor = (2 * beta - low - high) / (high - low)
         return scaled.unsqueeze(1)
