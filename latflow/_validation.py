@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -19,10 +20,14 @@ __all__ = [
     "check_option",
     "check_per_frame",
     "check_positive",
+    "check_range",
     "check_temperature",
     "check_temperatures",
+    "check_temperatures_for",
     "check_weights",
+    "check_widths",
     "import_extra",
+    "whole_or_nothing",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -52,6 +57,25 @@ def check_fraction(value: object, name: str) -> float:
     return fraction
 
 
+def check_widths(values: object, name: str) -> tuple[int, ...]:
+    """Return the widths of hidden layers as a tuple of positive ints."""
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"Expected `{name}` to be a tuple of integers, got {values!r}.")
+    return tuple(check_count(width, name) for width in values)
+
+
+@contextmanager
+def whole_or_nothing(estimator: object) -> Iterator[None]:
+    """Put an estimator's attributes back as they were if the body raises: nothing half-done."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
 def check_option(value: object, name: str, options: Iterable[str]) -> str:
     """Return `value` if it is one of `options`; the error says which exist."""
     options = tuple(options)
@@ -65,6 +89,16 @@ def check_temperature(value: object, name: str = "temperature") -> float:
     return check_positive(value, name)
 
 
+def check_range(values: object, name: str) -> tuple[float, float]:
+    """Return a pair of positive numbers, the lower first."""
+    if not isinstance(values, list | tuple) or len(values) != 2:
+        raise ValueError(f"Expected `{name}` to be (lowest, highest), got {values!r}.")
+    low, high = (check_positive(value, name) for value in values)
+    if low >= high:
+        raise ValueError(f"Expected `{name}` to be (lowest, highest), got {values!r}.")
+    return low, high
+
+
 def check_temperatures(values: ArrayLike, n_frames: int) -> FloatArray:
     """Return one positive, finite temperature per frame."""
     temperature = check_per_frame(values, n_frames, "temperature")
@@ -75,6 +109,23 @@ def check_temperatures(values: ArrayLike, n_frames: int) -> FloatArray:
             f"got {temperature[wrong][0]:g} at frame {np.flatnonzero(wrong)[0]}."
         )
     return temperature
+
+
+def check_temperatures_for(method: str, temperatures: FloatArray, has_energy: bool) -> None:
+    """Raise where a method of extrapolation lacks the temperatures or energies that it learns from.
+
+    No temperature at all is one unnamed one, which every method takes.
+    """
+    if len(temperatures) == 1 and method != "tilted":
+        raise ValueError(
+            f"Expected `temperature` to hold at least two values for method={method!r}, got "
+            f"{temperatures[0]:g} only: simulate a second one, or use LaTFEstimator."
+        )
+    if method == "mbar" and len(temperatures) and not has_energy:
+        raise ValueError(
+            "Expected `energy`, the potential energy of each frame, for method='mbar', got None; "
+            "method='enthalpy' needs no energies."
+        )
 
 
 def check_weights(values: ArrayLike | None, n_frames: int, name: str = "weights") -> FloatArray:

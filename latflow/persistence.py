@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as to_bytes
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -83,13 +82,12 @@ def save(estimator: LaTFEstimator | TemperatureExtrapolator, path: str | os.Path
         "tree": tree,
         "sha256": _digest(tree, arrays),
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        save_file(arrays, temporary, metadata=header)
+        temporary.write_bytes(to_bytes(arrays, metadata=header))
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -173,7 +171,8 @@ def _encode(value: Any, name: str, arrays: Arrays) -> Any:
         state = {k: _encode(v, f"{name}.{k}", arrays) for k, v in weights.items()}
         return {"module": kind, "config": value.config(), "weights": state}
     if OBJECTS.get(kind) is type(value):
-        state = {k: _encode(v, f"{name}.{k}", arrays) for k, v in vars(value).items()}
+        kept = {k: v for k, v in vars(value).items() if k != "_metadata_request"}
+        state = {k: _encode(v, f"{name}.{k}", arrays) for k, v in kept.items()}
         return {"object": kind, "state": state}
     raise TypeError(f"Expected `{name.lstrip('.')}` to be data that can be saved, got {kind}.")
 
@@ -193,13 +192,21 @@ def _decode(tree: Any, arrays: Arrays) -> Any:
         return {k: _decode(v, arrays) for k, v in tree["dict"].items()}
     if "module" in tree:
         return _decode_module(tree, arrays)
-    value: Any = object.__new__(OBJECTS[tree["object"]])
+    value: Any = object.__new__(_registered(OBJECTS, tree["object"]))
     vars(value).update({k: _decode(v, arrays) for k, v in tree["state"].items()})
     return value
 
 
+def _registered(registry: Mapping[str, Any], name: str) -> Any:
+    if name not in registry:
+        raise ValueError(f"Expected one of {', '.join(registry)} in the file, got {name!r}.")
+    return registry[name]
+
+
 def _decode_module(tree: Mapping[str, Any], arrays: Arrays) -> torch.nn.Module:
-    built: torch.nn.Module = MODULES[tree["module"]](**tree["config"], generator=torch.Generator())
+    built: torch.nn.Module = _registered(MODULES, tree["module"])(
+        **tree["config"], generator=torch.Generator()
+    )
     weights = {k: torch.tensor(_decode(v, arrays)) for k, v in tree["weights"].items()}
     built.double().load_state_dict(weights)
     return built.requires_grad_(False).eval()

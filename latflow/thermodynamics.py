@@ -20,6 +20,8 @@ from scipy.special import logsumexp, softmax
 
 __all__ = ["Mixture", "effective_sample_size", "free_energy_offsets", "log_linear_energies"]
 
+FEWEST_SHARED = 1e-2
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -82,6 +84,7 @@ def free_energy_offsets(
     u = np.asarray(reduced, dtype=np.float64)
     n = np.asarray(counts, dtype=np.float64)
     omega = np.ones(len(u)) if weights is None else np.asarray(weights, dtype=np.float64)
+    u = u - u[:, :1]  # what all temperatures share decides nothing and costs digits
     share, logits = n / n.sum(), np.log(n) - u
     omega = omega / omega.sum()
 
@@ -101,7 +104,9 @@ def free_energy_offsets(
     found = minimize(
         objective, guess, jac=True, hess=hessian, method="trust-exact", options=options
     )
-    if not np.isfinite(found.x).all() or np.abs(found.jac).max() > 1e-6:
+    # the smallest curvature counts the frames that two temperatures share
+    shared = np.linalg.eigvalsh(hessian(found.x))[0] * len(u)
+    if not np.isfinite(found.x).all() or np.abs(found.jac).max() > 1e-6 or shared < FEWEST_SHARED:
         raise ValueError(
             "Expected simulated temperatures that visit common regions, got no finite free energy "
             "between them: simulate a temperature in between."

@@ -107,8 +107,9 @@ def stack(
 
 def spread(values: Any, lengths: Sequence[int], name: str) -> NDArray[Any]:
     """Return one value per frame from one number, or one array, per trajectory."""
-    if np.ndim(values) == 0 or len(values) != len(lengths):
-        got = "a single number" if np.ndim(values) == 0 else f"{len(values)}"
+    n_entries = 0 if np.isscalar(values) or getattr(values, "ndim", 1) == 0 else len(values)
+    if n_entries != len(lengths):
+        got = f"{n_entries}" if n_entries else "a single number or nothing"
         raise ValueError(
             f"Expected `{name}` to hold one entry per trajectory ({len(lengths)}), got {got}."
         )
@@ -216,14 +217,23 @@ def held_out_rows(
     return held_out
 
 
-def independent_blocks(frames: Frames) -> NDArray[np.int64]:
-    """Return blocks taken as independent: trajectories, or a tenth of them where they are few."""
-    n_trajectories = int(frames.trajectory.max()) + 1
-    temperatures = 1 if frames.temperature is None else len(np.unique(frames.temperature))
-    if n_trajectories >= FEWEST_BLOCKS * temperatures:
-        return frames.trajectory
-    length = max(1, len(frames.X) // (FEWEST_BLOCKS * temperatures))
-    return time_blocks(frames.trajectory, frames.frame, length=length)
+def independent_blocks(frames: Frames) -> IntArray:
+    """Return blocks taken as independent, at least ten a temperature where frames allow.
+
+    They are whole trajectories, or contiguous pieces where a temperature has few of them.
+    """
+    temperature = np.zeros(len(frames.X)) if frames.temperature is None else frames.temperature
+    blocks = np.empty(len(frames.X), dtype=np.int64)
+    n_blocks = int(frames.trajectory.max()) + 1
+    for value in np.unique(temperature):
+        rows = np.flatnonzero(temperature == value)
+        own = frames.trajectory[rows]
+        if len(np.unique(own)) < FEWEST_BLOCKS:
+            length = max(1, len(rows) // FEWEST_BLOCKS)
+            own = n_blocks + time_blocks(own, frames.frame[rows], length=length)
+            n_blocks = int(own.max()) + 1
+        blocks[rows] = own
+    return blocks
 
 
 # ------------------------------------------------------------------ what is X?
@@ -246,6 +256,8 @@ def _check_widths(arrays: Sequence[NDArray[Any]]) -> None:
             raise ValueError(
                 f"Expected trajectory {t} of shape (n_frames, n_features), got {array.shape}."
             )
+        if len(array) == 0:
+            raise ValueError(f"Expected frames in every trajectory, got none in trajectory {t}.")
         if array.shape[1] != arrays[0].shape[1]:
             raise ValueError(
                 f"Expected {arrays[0].shape[1]} features in every trajectory, as in trajectory 0, "
@@ -290,7 +302,7 @@ def gather_frames(
     X = _validate_array(estimator, X, reset)
     ordered = from_list or bare_pairs is not None or trajectory is not None or frame is not None
     ids, place = _places(len(X), trajectory, frame)
-    check_finite(X, ids, place)
+    check_finite(X, ids if trajectory is None else np.asarray(trajectory), place)
     t, energy = metadata["temperature"], metadata["energy"]
     t = None if t is None else check_temperatures(t, len(X))
     pairs = (np.empty(0, dtype=np.int64),) * 2 if bare_pairs is None else bare_pairs
@@ -341,6 +353,14 @@ def concatenate(trajectories: Sequence[Any]) -> Any:
     """Join trajectories along time; DataFrames keep their column names."""
     if all(hasattr(t, "iloc") for t in trajectories):
         import pandas as pd
+
+        columns = list(trajectories[0].columns)
+        for number, frame in enumerate(trajectories):
+            if set(frame.columns) != set(columns):
+                raise ValueError(
+                    f"Expected the columns {columns} in every trajectory, as in trajectory 0, got "
+                    f"{list(frame.columns)} in trajectory {number}."
+                )
 
         return pd.concat(trajectories, ignore_index=True)
     return np.concatenate([np.asarray(t) for t in trajectories])
@@ -445,9 +465,18 @@ def _check_pairs(
 def _per_trajectory(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def wrapper(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_trajectory_list(X):
-            return [method(self, x, *args, **kwargs) for x in X]
-        return method(self, X, *args, **kwargs)
+        if not is_trajectory_list(X):
+            return method(self, X, *args, **kwargs)
+        for t, x in enumerate(X):
+            check_finite(np.asarray(x), np.full(len(x), t), np.arange(len(x)))
+
+        def own(value: Any, t: int) -> Any:
+            return value[t] if isinstance(value, list) and len(value) == len(X) else value
+
+        return [
+            method(self, x, *(own(a, t) for a in args), **{k: own(v, t) for k, v in kwargs.items()})
+            for t, x in enumerate(X)
+        ]
 
     return wrapper
 

@@ -160,7 +160,6 @@ def test_list_and_stacked_array_mean_the_same(trajectories: list[np.ndarray]) ->
     assert len(from_list.pairs[0]) == 27 + 9 + 18
 
 
-@pytest.mark.xfail(strict=True, reason="spread refuses entries of different shape")
 def test_entries_are_numbers_or_one_value_per_frame(trajectories: list[np.ndarray]) -> None:
     X, rows = stack(trajectories)
     own = np.random.default_rng(0).random(len(X))
@@ -357,7 +356,6 @@ def test_many_trajectories_are_the_independent_blocks() -> None:
     np.testing.assert_array_equal(independent_blocks(frames), frames.trajectory)
 
 
-@pytest.mark.xfail(strict=True, reason="the length of blocks is one for all temperatures")
 @pytest.mark.parametrize(
     ("lengths", "temperatures"),
     [([100, 2000, 2000], [300.0, 450.0, 450.0]), ([500] * 20, [300.0] + [450.0] * 19)],
@@ -543,7 +541,6 @@ def test_fit_transform_of_a_list_with_set_output(data: Any) -> None:
         pd.testing.assert_frame_equal(one, again)
 
 
-@pytest.mark.xfail(strict=True, reason="fit_transform of the extrapolator wraps the list itself")
 def test_fit_transform_of_the_extrapolator_with_set_output(model: LaTFEstimator, data: Any) -> None:
     wrapped = TemperatureExtrapolator(FrozenEstimator(model), method="tilted")
     found = wrapped.set_output(transform="pandas").fit_transform(data[0], temperature=data[1])
@@ -551,7 +548,6 @@ def test_fit_transform_of_the_extrapolator_with_set_output(model: LaTFEstimator,
         pd.testing.assert_frame_equal(one, again)
 
 
-@pytest.mark.xfail(strict=True, reason="score_samples hands the whole list to every trajectory")
 def test_temperatures_of_a_list_are_one_per_trajectory(model: LaTFEstimator, data: Any) -> None:
     found = model.score_samples(data[0], temperature=data[1])
     for one, x, t in zip(found, *data, strict=True):
@@ -565,7 +561,6 @@ def test_conventions_give_the_same_model(model: LaTFEstimator, data: Any) -> Non
     np.testing.assert_array_equal(stacked.labels_, np.concatenate(model.labels_))
 
 
-@pytest.mark.xfail(strict=True, reason="the extrapolator does not hand on `trajectory`, `frame`")
 def test_conventions_give_the_same_extrapolator(data: Any) -> None:
     X, rows = stack(data[0], temperature=data[1])
     order = np.random.default_rng(0).permutation(len(X))

@@ -198,7 +198,6 @@ def test_wrong_parameters_of_latf(data: Any, name: str, value: object, message: 
     assert not fitted_names(estimator)
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="a number has no loop")
 @pytest.mark.parametrize("name", ["latf", "extrapolator"])
 def test_hidden_features_are_a_sequence(model: LaTFEstimator, data: Any, name: str) -> None:
     estimator = {
@@ -209,7 +208,6 @@ def test_hidden_features_are_a_sequence(model: LaTFEstimator, data: Any, name: s
         estimator.fit(data[0], temperature=data[1]["temperature"])
 
 
-@pytest.mark.xfail(strict=True, reason="the extrapolator checks none")
 def test_hidden_features_of_the_extrapolator(model: LaTFEstimator, data: Any) -> None:
     estimator = TemperatureExtrapolator(FrozenEstimator(model), hidden_features=(4, 0))
     with pytest.raises(ValueError, match="`hidden_features` to be an integer >= 1, got 0"):
@@ -241,7 +239,6 @@ def test_wrong_parameters_of_the_extrapolator(
     assert not fitted_names(estimator)
 
 
-@pytest.mark.xfail(strict=True, reason="temperature_range is unpacked unchecked")
 @pytest.mark.parametrize("value", [(1.0,), 1.0, (0.8, 1.0, 1.2)])
 def test_temperature_range_is_a_pair(model: LaTFEstimator, data: Any, value: Any) -> None:
     estimator = TemperatureExtrapolator(FrozenEstimator(model), temperature_range=value)
@@ -249,7 +246,6 @@ def test_temperature_range_is_a_pair(model: LaTFEstimator, data: Any, value: Any
         estimator.fit(data[0], **data[1])
 
 
-@pytest.mark.xfail(strict=True, reason="the support level becomes NaN and nothing is unsupported")
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_temperature_range_without_a_simulated_temperature(model: LaTFEstimator, data: Any) -> None:
     estimator = TemperatureExtrapolator(
@@ -270,7 +266,6 @@ def test_frozen_estimator_must_be_fitted(data: Any) -> None:
         TemperatureExtrapolator(FrozenEstimator(latf())).fit(data[0], **data[1])
 
 
-@pytest.mark.xfail(strict=True, reason="the frozen estimator's width is not compared")
 @pytest.mark.parametrize("width", [1, 4])
 def test_frozen_estimator_must_know_these_features(
     model: LaTFEstimator, data: Any, width: int
@@ -282,7 +277,6 @@ def test_frozen_estimator_must_know_these_features(
         )
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="None is formatted as a number")
 def test_frozen_estimator_without_temperature_has_no_default_one(data: Any) -> None:
     frozen = FrozenEstimator(latf().fit(data[0]))
     estimator = TemperatureExtrapolator(frozen, method="mbar", max_iter=20).fit(data[0], **data[1])
@@ -359,10 +353,6 @@ def test_wrong_data_of_the_extrapolator(data: Any, case: str, method: str) -> No
         TemperatureExtrapolator(latf(), method=method).fit(change(data[0]), **known | metadata)
 
 
-UNDONE = "features and temperatures are noted before the data are checked"
-
-
-@pytest.mark.xfail(strict=True, reason=UNDONE)
 @pytest.mark.parametrize("estimator", [latf(), TemperatureExtrapolator(latf())], ids=["latf", "T"])
 def test_wrong_data_leave_nothing_behind(data: Any, estimator: Any) -> None:
     for change, metadata, message in WRONG_DATA.values():
@@ -374,7 +364,6 @@ def test_wrong_data_leave_nothing_behind(data: Any, estimator: Any) -> None:
             fresh.transform(data[0])
 
 
-@pytest.mark.xfail(strict=True, reason=UNDONE)
 def test_a_refit_with_wrong_data_leaves_the_old_model(model: LaTFEstimator, data: Any) -> None:
     again = copy.deepcopy(model)
     with pytest.raises(ValueError, match="got NaN"):
@@ -423,33 +412,28 @@ def test_wrong_metadata_of_a_stacked_array(data: Any, name: str, values: Any, me
         latf().fit(np.concatenate(data[0]), **{name: values})
 
 
-@pytest.mark.xfail(strict=True, reason="trajectories are renumbered before the check")
 def test_a_bad_frame_is_named_by_the_ids_of_the_caller(data: Any) -> None:
     X, rows = stack(spoil(2, NAN)(data[0]))
     with pytest.raises(ValueError, match="trajectory 120, frame 5"):
         latf().fit(X, trajectory=rows["trajectory"] + 118, frame=rows["frame"])
 
 
-@pytest.mark.xfail(strict=True, reason="every trajectory of a list is checked as the first")
 def test_a_bad_frame_of_a_list_is_named_later_too(model: LaTFEstimator, data: Any) -> None:
     with pytest.raises(ValueError, match="trajectory 2, frame 5"):
         model.transform(spoil(2, NAN)(data[0]))
 
 
-@pytest.mark.xfail(strict=True, reason="an empty trajectory vanishes from labels_")
 def test_a_trajectory_without_frames(data: Any) -> None:
     with pytest.raises(ValueError, match="trajectory 0"):
         latf().fit([data[0][0][:0], *data[0]])
 
 
-@pytest.mark.xfail(strict=True, reason="columns of different name become NaN")
 def test_data_frames_with_different_columns(data: Any) -> None:
     frames = [pd.DataFrame(data[0][k], columns=["x", c]) for k, c in enumerate("yz")]
     with pytest.raises(ValueError, match=r"columns|feature names"):
         latf().fit(frames)
 
 
-@pytest.mark.xfail(strict=True, reason="log of zero weight")
 @pytest.mark.parametrize("method", ["enthalpy", "mbar"])
 def test_a_temperature_without_weight(model: LaTFEstimator, data: Any, method: str) -> None:
     estimator = TemperatureExtrapolator(FrozenEstimator(model), method=method, max_iter=20)

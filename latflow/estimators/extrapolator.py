@@ -25,7 +25,11 @@ from latflow._validation import (
     check_option,
     check_per_frame,
     check_positive,
+    check_range,
     check_temperature,
+    check_temperatures_for,
+    check_widths,
+    whole_or_nothing,
 )
 from latflow.estimators import seam
 from latflow.estimators.generator import train_generator
@@ -202,18 +206,22 @@ class TemperatureExtrapolator(
         """
         self._check_parameters()
         metadata = {
+            "trajectory": trajectory,
+            "frame": frame,
             "temperature": temperature,
             "weights": weights,
             "initial_states": initial_states,
         }
-        frames = gather_frames(
-            self, X, lagtime=None, reset=True, trajectory=trajectory, frame=frame, energy=energy,
-            **metadata,
-        )  # fmt: skip
-        self.temperatures_ = (
-            np.empty(0) if frames.temperature is None else np.unique(frames.temperature)
-        )
-        self._check_data(frames)
+        with whole_or_nothing(self):
+            frames = gather_frames(self, X, lagtime=None, reset=True, energy=energy, **metadata)
+            given = frames.temperature
+            self.temperatures_ = np.empty(0) if given is None else np.unique(given)
+            self._check_data(frames)
+            self._fit(X, frames, metadata)
+        return self
+
+    def _fit(self, X: Any, frames: Frames, metadata: dict[str, Any]) -> None:
+        """Fit on checked data."""
         rs = check_random_state(self.random_state)
         self.estimator_ = self._fit_estimator(X, metadata)
         self._n_features_out = self.estimator_.n_components
@@ -233,7 +241,6 @@ class TemperatureExtrapolator(
             levels = self._pooled_log_density(self.z_[every])
             self._support_level = float(np.quantile(levels, SUPPORT_QUANTILE))
         self.n_iter_ = self.estimator_.n_iter_ + n_steps
-        return self
 
     def _check_parameters(self) -> None:
         check_option(self.method, "method", METHODS)
@@ -241,13 +248,9 @@ class TemperatureExtrapolator(
         for name in ("n_estimators", "n_transforms", "max_iter", "batch_size"):
             check_count(getattr(self, name), name)
         check_positive(self.learning_rate, "learning_rate")
+        check_widths(self.hidden_features, "hidden_features")
         if self.temperature_range is not None:
-            low, high = (check_temperature(t, "temperature_range") for t in self.temperature_range)
-            if low >= high:
-                raise ValueError(
-                    "Expected `temperature_range` to be (lowest, highest), "
-                    f"got {self.temperature_range!r}."
-                )
+            check_range(self.temperature_range, "temperature_range")
         inner = self.estimator
         inner = inner.estimator if isinstance(inner, FrozenEstimator) else inner
         if inner is not None and not isinstance(inner, LaTFEstimator):
@@ -256,20 +259,17 @@ class TemperatureExtrapolator(
             )
 
     def _check_data(self, frames: Frames) -> None:
-        if len(self.temperatures_) == 1 and self.method != "tilted":
-            raise ValueError(
-                f"Expected `temperature` to hold at least two values for method={self.method!r}, "
-                f"got {self.temperatures_[0]:g} only: simulate a second one, or use LaTFEstimator."
-            )
-        if self.method == "mbar" and len(self.temperatures_) and frames.energy is None:
-            raise ValueError(
-                "Expected `energy`, the potential energy of each frame, for method='mbar', got "
-                "None; method='enthalpy' needs no energies."
-            )
+        check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
+        for t in self.temperatures_:
+            if frames.weights[frames.temperature == t].sum() == 0:
+                raise ValueError(
+                    f"Expected some positive `weights` at temperature {t:g}, got none."
+                )
+        if isinstance(self.estimator, FrozenEstimator):
+            self.estimator.estimator._check_frames(frames.X[:1])
 
     def _fit_estimator(self, X: Any, metadata: dict[str, Any]) -> LaTFEstimator:
         if isinstance(self.estimator, FrozenEstimator):
-            check_is_fitted(self.estimator.estimator)
             fitted: LaTFEstimator = self.estimator.estimator
             return fitted
         estimator = LaTFEstimator() if self.estimator is None else clone(self.estimator)
@@ -330,6 +330,10 @@ class TemperatureExtrapolator(
         )
         self.history_ += outcome.history
         return outcome.n_iter
+
+    def fit_transform(self, X: Any, y: Any = None, **metadata: Any) -> Any:
+        """Fit, then return the collective variables of X; metadata as for :meth:`fit`."""
+        return self.fit(X, y, **metadata).transform(X)
 
     # -------------------------------------------------------------- the estimator's
 
@@ -512,7 +516,7 @@ class TemperatureExtrapolator(
         if not np.isnan(energy).all():
             energy -= np.nanmin(energy)
         if unit == "energy":
-            energy = energy * self.estimator_.boltzmann_constant * temperature
+            energy *= self.estimator_.boltzmann_constant * temperature
         return energy.reshape(points.shape[:-1])
 
     # -------------------------------------------------------------- inside
@@ -536,8 +540,15 @@ class TemperatureExtrapolator(
         return temperature
 
     def _temperature(self, temperature: float | None) -> float | None:
-        if temperature is None:
+        if temperature is None and not len(self.temperatures_):
             return self.estimator_.reference_temperature_
+        if temperature is None:
+            temperature = self.estimator_.reference_temperature_
+            if temperature is None:
+                raise ValueError(
+                    "Expected `temperature`, got None: the frozen estimator was fitted without "
+                    "and has no reference temperature."
+                )
         if not len(self.temperatures_):
             raise ValueError(
                 "Expected no `temperature`: fit was given none, so the model knows one unnamed "
@@ -548,10 +559,7 @@ class TemperatureExtrapolator(
     def _named(self, temperature: float | None) -> float:
         found = self._temperature(temperature)
         if found is None or not self._mixtures:
-            raise ValueError(
-                "Expected a model fitted with `temperature`, got one at a single unnamed "
-                "temperature: pass `temperature` (one per trajectory) to fit."
-            )
+            raise ValueError("Expected a model fitted with `temperature`, got one without.")
         return found
 
     def _all_named(self, temperatures: ArrayLike) -> list[float]:
@@ -578,14 +586,13 @@ class TemperatureExtrapolator(
 
     def _pooled_log_density(self, z: FloatArray) -> FloatArray:
         """Return the log-density of the pooled simulations at points z."""
-        counts = self._pooled.counts
-        inside = [
-            (np.log(n / counts.sum()), t)
-            for n, t in zip(counts, self.temperatures_, strict=True)
-            if self.density_ is None or self._range()[0] <= t <= self._range()[1]
-        ]
+        shares = np.log(self._pooled.counts / self._pooled.counts.sum())
+        served = self.temperatures_
+        if self.density_ is not None:
+            served = np.clip(served, *self._range())
+        pairs = zip(shares, served, strict=True)
         return np.asarray(
-            logsumexp([share + self.log_density(z, float(t)) for share, t in inside], axis=0)
+            logsumexp([share + self.log_density(z, float(t)) for share, t in pairs], axis=0)
         )
 
     def __sklearn_tags__(self) -> Any:

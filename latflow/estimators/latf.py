@@ -28,6 +28,8 @@ from latflow._validation import (
     check_option,
     check_positive,
     check_temperature,
+    check_widths,
+    whole_or_nothing,
 )
 from latflow.estimators import seam
 from latflow.estimators.stages import (
@@ -261,21 +263,24 @@ class LaTFEstimator(
             For parameters or data that do not fit, before anything is learned.
         """
         self._check_parameters()
-        frames = gather_frames(
-            self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
-            temperature=temperature, weights=weights, initial_states=initial_states,
-        )  # fmt: skip
-        self._knew_order = frames.ordered
-        self._set_temperatures(frames)
-        self.mean_, self.scale_ = feature_scale(frames, standardize=self.standardize)
-        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
-        x = (frames.X.astype(np.float64) - self.mean_) / self.scale_
-        if self.n_init == 1:
-            runs = [self._run(x, frames, int(seeds[0]))]
-        else:
-            parallel = joblib.Parallel()
-            runs = parallel(joblib.delayed(self._run)(x, frames, int(seed)) for seed in seeds)
-        self._keep(min(runs, key=lambda run: (run.failed, run.best)), frames, is_trajectory_list(X))
+        with whole_or_nothing(self):
+            frames = gather_frames(
+                self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
+                temperature=temperature, weights=weights, initial_states=initial_states,
+            )  # fmt: skip
+            self._knew_order = frames.ordered
+            self._set_temperatures(frames)
+            self.mean_, self.scale_ = feature_scale(frames, standardize=self.standardize)
+            seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
+            x = (frames.X.astype(np.float64) - self.mean_) / self.scale_
+            if self.n_init == 1:
+                runs = [self._run(x, frames, int(seeds[0]))]
+            else:
+                parallel = joblib.Parallel()
+                runs = parallel(joblib.delayed(self._run)(x, frames, int(seed)) for seed in seeds)
+            self._keep(
+                min(runs, key=lambda run: (run.failed, run.best)), frames, is_trajectory_list(X)
+            )
         return self
 
     def _check_parameters(self) -> None:
@@ -289,8 +294,7 @@ class LaTFEstimator(
         check_fraction(self.validation_fraction, "validation_fraction")
         check_option(self.encoder, "encoder", ENCODERS)
         check_option(self.flow, "flow", TRANSFORMS)
-        for width in self.hidden_features:
-            check_count(width, "hidden_features")
+        check_widths(self.hidden_features, "hidden_features")
         if self.n_states != "auto":
             check_count(self.n_states, "n_states")
         if self.n_threads is not None:
