@@ -329,7 +329,7 @@ _PAIR_I, _PAIR_J = np.triu_indices(_N_PARTICLES, 1)
 _N_PAIRS = len(_PAIR_I)
 _WALL_RADIUS, _WALL_STIFFNESS = 2.0, 100.0
 _COORDINATION_LENGTH = 1.5
-_BURN_IN_TIMES = (20.0, 60.0, 60.0)
+_BURN_IN_TIMES = (20.0, 60.0, 200.0)  # hot, cooling, settling: five relaxation times at T = 0.2
 _COOLING_STAGES = 60
 _CHECK_INTERVAL = 200
 
@@ -366,7 +366,7 @@ def make_lj7(
 
     which do not change under rotation, translation and exchange of particles. Walkers start as
     hexagons and are annealed before the first frame: 20 time units at T = 1 (or `temperature`,
-    if higher), 60 of cooling and 60 at `temperature`. The slowest relaxation takes about 27 time
+    if higher), 60 of cooling and 200 at `temperature`. The slowest relaxation takes about 40 time
     units at T = 0.2 and longer below, where the annealing traps some walkers for good.
 
     Parameters
