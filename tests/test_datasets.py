@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.utils import check_random_state
 
-from latflow import datasets
+from latflow.datasets import lj7 as lj7_module
 from latflow.datasets import (
     make_lj7,
     make_three_hole,
+    three_hole,
     three_hole_density,
     three_hole_populations,
     three_hole_potential,
@@ -30,7 +31,7 @@ LJ7_MEAN_ENERGY = {0.2: (-10.435, 0.014), 0.5: (-6.835, 0.012), 0.7: (-5.621, 0.
 @pytest.fixture
 def no_burn_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that are not about equilibrium."""
-    monkeypatch.setattr(datasets, "_BURN_IN_TIMES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(lj7_module, "_BURN_IN_TIMES", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture(scope="module", params=[(0.2, 0), (0.5, 1), (0.7, 2)], ids=lambda p: f"T={p[0]}")
@@ -77,12 +78,12 @@ class TestThreeHole:
         points = np.random.default_rng(0).uniform(-2.5, 2.5, (200, 2))
         expected = numerical_gradient(lambda p: three_hole_potential(*p.T), points)
         np.testing.assert_allclose(
-            datasets._three_hole_gradient(points.T).T, expected, rtol=1e-6, atol=1e-6
+            three_hole._three_hole_gradient(points.T).T, expected, rtol=1e-6, atol=1e-6
         )
 
     def test_dividing_lines_pass_through_stationary_points(self) -> None:
-        points = np.array([datasets._HILL, datasets._SADDLE]).T
-        np.testing.assert_allclose(datasets._three_hole_gradient(points), 0, atol=1e-6)
+        points = np.array([three_hole._HILL, three_hole._SADDLE]).T
+        np.testing.assert_allclose(three_hole._three_hole_gradient(points), 0, atol=1e-6)
 
     @pytest.mark.parametrize("temperature", [0.05, 0.3, 1.0, 4.0, 50.0])
     def test_density_integrates_to_one_and_is_boltzmann(self, temperature: float) -> None:
@@ -128,7 +129,7 @@ class TestThreeHole:
         mean, error = mean_and_error([e.mean() for e in data.energies])
         assert error < 0.03
         assert abs(mean - energy) < 5 * error
-        labels = [datasets._hole_labels(c) for c in data.coordinates]
+        labels = [three_hole._hole_labels(c) for c in data.coordinates]
         for hole, exact in enumerate(three_hole_populations(temperature)):
             mean, error = mean_and_error([(label == hole).mean() for label in labels])
             assert error < 0.03
@@ -138,13 +139,13 @@ class TestThreeHole:
     @pytest.mark.parametrize("temperature", [0.02, 0.5, 3.0])
     def test_initial_positions_are_in_equilibrium(self, temperature: float, seed: int) -> None:
         generator = np.random.default_rng(seed)
-        points = datasets._draw_boltzmann(20_000, temperature, generator)
+        points = three_hole._draw_boltzmann(20_000, temperature, generator)
         axis = np.linspace(-6, 6, 2001)
         density = three_hole_density(axis[:, None], axis, temperature)
         for function in (three_hole_potential, lambda x, y: x + 0 * y, lambda x, y: y + 0 * x):
             mean, error = mean_and_error(function(*points))
             assert abs(mean - integrate(density * function(axis[:, None], axis), axis)) < 5 * error
-        labels = datasets._hole_labels(points.T)
+        labels = three_hole._hole_labels(points.T)
         for hole, exact in enumerate(three_hole_populations(temperature)):
             mean, error = mean_and_error((labels == hole).astype(float))
             assert abs(mean - exact) < 5 * error + 1e-9
@@ -192,7 +193,7 @@ class TestLJ7:
         assert 0.2 < beyond.mean() < 0.95
         forces = lj7_forces(points)
         np.testing.assert_allclose(
-            forces, -numerical_gradient(datasets._lj7_energies, points), rtol=1e-5, atol=1e-5
+            forces, -numerical_gradient(lj7_module._lj7_energies, points), rtol=1e-5, atol=1e-5
         )
         np.testing.assert_allclose(forces.sum(axis=1), 0, atol=1e-9)
 
@@ -200,15 +201,15 @@ class TestLJ7:
         line = np.zeros((1, 7, 2))
         line[0, :, 0] = 0.6 * np.arange(-3, 4)
         by_hand = sum(4 * (r**-12 - r**-6) * (7 - k) for k in range(1, 7) if (r := 0.6 * k))
-        assert datasets._lj7_energies(line)[0] == pytest.approx(by_hand)
+        assert lj7_module._lj7_energies(line)[0] == pytest.approx(by_hand)
         line[0, :, 0] = np.arange(-3, 4)
         by_hand = sum(4.0 * (k**-12.0 - k**-6.0) * (7 - k) for k in range(1, 7)) + 100
-        assert datasets._lj7_energies(line)[0] == pytest.approx(by_hand)
+        assert lj7_module._lj7_energies(line)[0] == pytest.approx(by_hand)
 
     def test_hexagon_is_the_ground_state(self, lj7: tuple[float, Any]) -> None:
-        system = datasets._LangevinLJ7(1, 0.005, 0.1, np.random.default_rng(0))
+        system = lj7_module._LangevinLJ7(1, 0.005, 0.1, np.random.default_rng(0))
         relaxed = minimize(
-            lambda x: datasets._lj7_energies(x.reshape(1, 7, 2))[0],
+            lambda x: lj7_module._lj7_energies(x.reshape(1, 7, 2))[0],
             system.positions.ravel().astype(np.float64),
         )
         assert relaxed.fun == pytest.approx(LJ7_MINIMUM, abs=1e-3)
@@ -249,7 +250,7 @@ class TestLJ7:
 
     def test_thermostat_friction(self) -> None:
         # Internal forces cancel in the total momentum, which decays by the friction alone.
-        system = datasets._LangevinLJ7(4, 0.005, 0.3, np.random.default_rng(0))
+        system = lj7_module._LangevinLJ7(4, 0.005, 0.3, np.random.default_rng(0))
         system._shift[:] = 1e-3
         system.advance(330, 1e-20)
         np.testing.assert_allclose(
@@ -258,7 +259,7 @@ class TestLJ7:
 
     @pytest.mark.parametrize("seed", [0, 1, 2])
     def test_thermostat_temperature(self, seed: int) -> None:
-        system = datasets._LangevinLJ7(1000, 0.005, 5.0, np.random.default_rng(seed))
+        system = lj7_module._LangevinLJ7(1000, 0.005, 5.0, np.random.default_rng(seed))
         system.advance(200, 0.4)
         momentum = 2 / 0.005 * system._shift.sum(axis=0)
         kinetic, error = mean_and_error(np.square(momentum) / 7)
@@ -281,15 +282,15 @@ class TestLJ7:
         moved = (points @ rotation)[:, rng.permutation(7)] + shift
         if reflect:
             moved[..., 0] *= -1
-        for function in (datasets._coordination_numbers, datasets._lj7_energies):
+        for function in (lj7_module._coordination_numbers, lj7_module._lj7_energies):
             np.testing.assert_allclose(function(moved), function(points), rtol=1e-7, atol=1e-7)
 
     def test_features_depend_on_the_structure(self) -> None:
-        hexagon = datasets._LangevinLJ7(1, 0.005, 0.1, np.random.default_rng(0)).positions[None]
-        features = datasets._coordination_numbers(hexagon.astype(float))
+        hexagon = lj7_module._LangevinLJ7(1, 0.005, 0.1, np.random.default_rng(0)).positions[None]
+        features = lj7_module._coordination_numbers(hexagon.astype(float))
         assert features[0, -1] > features[0, -2] + 2
         np.testing.assert_allclose(features[0, :6], features[0, 0], rtol=1e-5)
-        stretched = datasets._coordination_numbers(1.2 * hexagon.astype(float))
+        stretched = lj7_module._coordination_numbers(1.2 * hexagon.astype(float))
         assert np.all(stretched < features)
 
     def test_centre_of_mass_is_at_the_origin(self, lj7: tuple[float, Any]) -> None:
@@ -303,7 +304,7 @@ class TestLJ7:
 
 def lj7_forces(coordinates: np.ndarray) -> np.ndarray:
     """The simulator's forces, in double precision, for coordinates (n, 7, 2)."""
-    forces = datasets._LJ7Forces(len(coordinates), dtype=np.float64)
+    forces = lj7_module._LJ7Forces(len(coordinates), dtype=np.float64)
     flat = np.ascontiguousarray(coordinates.transpose(1, 2, 0)).reshape(7, -1)
     return forces(flat).reshape(7, 2, -1).transpose(2, 0, 1).copy()
 

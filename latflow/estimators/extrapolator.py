@@ -38,7 +38,7 @@ from latflow.estimators.reweighting import (
     Energies,
     Pooled,
     Route,
-    learn_log_linear,
+    learn_ensemble,
     tilted_log_linear,
 )
 from latflow.estimators.stages import thin
@@ -305,13 +305,9 @@ class TemperatureExtrapolator(
         v = frames.X.astype(np.float64) if self.enthalpy_input == "features" else self.z_
         deviation = v.std(axis=0)
         v = (v - v.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-        routes: list[Route] = []
-        for seed in rs.randint(2**31 - 1, size=self.n_estimators):
-            weights = pooled.weights if self.n_estimators == 1 else pooled.resampled(rng)
-            route = learn_log_linear(v, pooled, weights, int(seed), self.estimator_.n_threads)
-            self.history_ += route.history
-            routes.append(route)
-        return routes
+        routes = learn_ensemble(v, pooled, self.n_estimators, rs, rng, self.estimator_.n_threads)
+        self.history_ += [record for route in routes for record in route.history]
+        return [*routes]
 
     def _fit_density(self, seed: int) -> int:
         """Train the generator; return its optimiser steps."""

@@ -6,7 +6,6 @@ import copy
 import warnings
 from typing import Any, Self
 
-import joblib
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +34,7 @@ from latflow.estimators import seam
 from latflow.estimators.stages import (
     Fit,
     TrainingData,
+    each,
     feature_scale,
     initial_labels,
     pick_device,
@@ -273,11 +273,7 @@ class LaTFEstimator(
             self.mean_, self.scale_ = feature_scale(frames, standardize=self.standardize)
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
             x = (frames.X.astype(np.float64) - self.mean_) / self.scale_
-            if self.n_init == 1:
-                runs = [self._run(x, frames, int(seeds[0]))]
-            else:
-                parallel = joblib.Parallel()
-                runs = parallel(joblib.delayed(self._run)(x, frames, int(seed)) for seed in seeds)
+            runs = each((self._run, (x, frames, int(seed))) for seed in seeds)
             self._keep(
                 min(runs, key=lambda run: (run.failed, run.best)), frames, is_trajectory_list(X)
             )

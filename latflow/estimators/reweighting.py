@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from latflow._validation import import_extra
 from latflow.estimators.stages import (
+    each,
     evaluate,
     thin,
     torch_for_fit,
@@ -24,7 +25,14 @@ from latflow.nn.density_ratio import TemperatureClassifier
 from latflow.nn.training import Plan, Record, minimise
 from latflow.thermodynamics import free_energy_offsets, log_linear_energies
 
-__all__ = ["Energies", "LogLinear", "Pooled", "learn_log_linear", "tilted_log_linear"]
+__all__ = [
+    "Energies",
+    "LogLinear",
+    "Pooled",
+    "learn_ensemble",
+    "learn_log_linear",
+    "tilted_log_linear",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -141,6 +149,23 @@ def tilted_log_linear(u: FloatArray, kt_reference: float) -> LogLinear:
     Only r^2 / (2 t) of log p depends on temperature: h = k_B T_ref r^2 / 2.
     """
     return LogLinear(kt_reference * (u**2).sum(axis=1, keepdims=True) / 2, 0.0)
+
+
+def learn_ensemble(
+    v: FloatArray,
+    pooled: Pooled,
+    n_members: int,
+    rs: np.random.RandomState,
+    rng: np.random.Generator,
+    n_threads: int | None,
+) -> list[LogLinear]:
+    """Fit h once on all frames, or `n_members` times on bootstraps over blocks, through joblib."""
+    seeds = rs.randint(2**31 - 1, size=n_members)
+    draws = [pooled.weights if n_members == 1 else pooled.resampled(rng) for _ in seeds]
+    return each(
+        (learn_log_linear, (v, pooled, weights, int(seed), n_threads))
+        for weights, seed in zip(draws, seeds, strict=True)
+    )
 
 
 def learn_log_linear(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from latflow.trajectories import Frames
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+T = TypeVar("T")
 # the loss of a batch of rows, the held-out loss, the number of rows
 Losses = tuple[Callable[[Tensor], Tensor], Callable[[], float], int]
 
@@ -32,6 +34,14 @@ LABEL_TOLERANCE = 0.01
 CHUNK = 65536
 # shares of `max_iter`: one refinement round, joint training, density of the noise-free CVs
 ROUND, JOINT, DENSITY = 0.1, 0.2, 0.4
+
+
+def each(calls: Iterable[tuple[Callable[..., T], tuple[Any, ...]]]) -> list[T]:
+    """Make calls (function, arguments) through joblib, so that its active backend spreads them."""
+    calls = list(calls)
+    if len(calls) == 1:
+        return [function(*arguments) for function, arguments in calls]
+    return list(joblib.Parallel()(joblib.delayed(call)(*arguments) for call, arguments in calls))
 
 
 @contextmanager

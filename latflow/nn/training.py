@@ -35,7 +35,8 @@ class Plan:
     check_every : int
         Steps between two looks at the held-out loss.
     patience : int
-        Looks in the second half without an improvement of `tol` after which training stops.
+        Looks in the second half without an improvement of `tol` after which training stops; a
+        quarter of all looks where that is more.
     tol : float
         The least decrease of the held-out loss that counts.
     """
@@ -47,6 +48,11 @@ class Plan:
     check_every: int = 25
     patience: int = 10
     tol: float = 1e-4
+
+    @property
+    def most_stale(self) -> int:
+        """Looks without an improvement that end the training."""
+        return max(self.patience, self.max_iter // (4 * self.check_every))
 
     def part(self, share: float) -> Plan:
         """Return the plan of a stage that takes this share of the steps."""
@@ -146,7 +152,7 @@ def minimise(
         stale = 0 if held_out < outcome.best - plan.tol else stale + late
         if held_out < outcome.best:
             outcome.best, best_weights = held_out, copy.deepcopy(module.state_dict())
-        if stale >= plan.patience:
+        if stale >= plan.most_stale:
             break
     module.load_state_dict(best_weights)
     return outcome

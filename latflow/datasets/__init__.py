@@ -1,0 +1,21 @@
+"""Simulators with known answers: small systems to try a method on and to judge it by.
+
+Units are reduced throughout: the mass, the length and energy of the potential and
+Boltzmann's constant are 1. Fit such data with ``boltzmann_constant=1.0``.
+"""
+
+from latflow.datasets.lj7 import make_lj7
+from latflow.datasets.three_hole import (
+    make_three_hole,
+    three_hole_density,
+    three_hole_populations,
+    three_hole_potential,
+)
+
+__all__ = [
+    "make_lj7",
+    "make_three_hole",
+    "three_hole_density",
+    "three_hole_populations",
+    "three_hole_potential",
+]

@@ -1,0 +1,317 @@
+"""The three-hole potential: overdamped dynamics with exact answers by quadrature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import Bunch
+
+from latflow._validation import check_count, check_positive
+from latflow.datasets.walkers import RandomState, check_not_diverged, check_sizes, split_walkers
+
+__all__ = [
+    "make_three_hole",
+    "three_hole_density",
+    "three_hole_populations",
+    "three_hole_potential",
+]
+
+FloatArray = NDArray[np.float64]
+
+_BUMP_HEIGHTS = np.array([3.0, -3.0, -5.0, -5.0])
+_BUMP_CENTRES = np.array([[0.0, 1 / 3], [0.0, 5 / 3], [1.0, 0.0], [-1.0, 0.0]])
+_QUARTIC_CENTRE = np.array([0.0, 1 / 3])
+_HILL = (0.0, 0.519186742)
+_SADDLE = (0.617272313, 1.102734525)
+_GRID_CELLS = 1000
+_THREE_HOLE_BURN_IN = 5
+
+_THREE_HOLE_DESCR = """Overdamped Langevin dynamics in the three-hole potential.
+
+{} walkers, {} frames at temperature {:g} (k_B = 1, unit friction), a frame every {} steps of {:g},
+Leimkuhler-Matthews integrator.
+Features: x and y. Energies: the potential. Exact answers: `three_hole_density` and
+`three_hole_populations`.
+"""
+
+
+def three_hole_potential(x: ArrayLike, y: ArrayLike) -> FloatArray:
+    r"""Potential energy of the three-hole potential.
+
+    .. math::
+
+        V(x, y) = 3 e^{-x^2 - (y - 1/3)^2} - 3 e^{-x^2 - (y - 5/3)^2}
+                - 5 e^{-(x - 1)^2 - y^2} - 5 e^{-(x + 1)^2 - y^2}
+                + 0.2 x^4 + 0.2 (y - 1/3)^4
+
+    Parameters
+    ----------
+    x, y : array-like
+        Coordinates (reduced units), broadcast against each other.
+
+    Returns
+    -------
+    energy : ndarray
+        V(x, y) in units of k_B, of the broadcast shape.
+
+    References
+    ----------
+    .. [1] Metzner, Schütte, Vanden-Eijnden, "Illustration of transition path theory on a
+       collection of simple examples", J. Chem. Phys. 125, 084110 (2006).
+
+    Examples
+    --------
+    >>> three_hole_potential([0.0, 1.048], [1.537, -0.042]).round(2)
+    array([-2.17, -3.99])
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    energy = 0.2 * (x - _QUARTIC_CENTRE[0]) ** 4 + 0.2 * (y - _QUARTIC_CENTRE[1]) ** 4
+    for height, (a, b) in zip(_BUMP_HEIGHTS, _BUMP_CENTRES, strict=True):
+        energy = energy + height * np.exp(-((x - a) ** 2) - (y - b) ** 2)
+    return np.asarray(energy)
+
+
+def three_hole_density(x: ArrayLike, y: ArrayLike, temperature: float) -> FloatArray:
+    r"""Boltzmann density of the three-hole potential, normalised by quadrature.
+
+    .. math:: p(x, y) = e^{-V(x, y) / T} / \int e^{-V / T} \, dx \, dy
+
+    Parameters
+    ----------
+    x, y : array-like
+        Coordinates (reduced units), broadcast against each other.
+    temperature : float
+        Temperature with k_B = 1, at least 1e-4 (the quadrature does not resolve colder wells).
+
+    Returns
+    -------
+    density : ndarray
+        p(x, y) per unit area, of the broadcast shape.
+
+    Raises
+    ------
+    ValueError
+        If `temperature` is not a finite number of at least 1e-4.
+
+    Examples
+    --------
+    >>> grid = np.linspace(-5, 5, 201)
+    >>> density = three_hole_density(grid[:, None], grid, 1.0)
+    >>> float(round(density.sum() * 0.05**2, 6))
+    1.0
+    """
+    temperature = _check_quadrature_temperature(temperature)
+    return np.exp(-three_hole_potential(x, y) / temperature - _log_partition(temperature))
+
+
+def three_hole_populations(
+    temperature: float, *, assign: Callable[[FloatArray], ArrayLike] | None = None
+) -> FloatArray:
+    """Exact equilibrium populations of states of the three-hole potential, by quadrature.
+
+    Without `assign` the states are the upper, left and right hole, in this order. They are
+    divided by straight lines: from the central hilltop (0, 0.519) through the two saddle points
+    (-0.617, 1.103) and (0.617, 1.103), and by x = 0 below the hilltop. The curved basins of
+    steepest descent hold 0.0006 more in the upper hole at T = 1.
+
+    Parameters
+    ----------
+    temperature : float
+        Temperature with k_B = 1, at least 1e-4.
+    assign : callable, default=None
+        Maps points of shape (n_points, 2) to integer labels >= 0 of shape (n_points,), for
+        instance the state of each point according to a fitted model.
+
+    Returns
+    -------
+    populations : ndarray of shape (n_states,)
+        Population of each label from 0 to the largest one; they sum to one. Their error is about
+        1e-4 for states with smooth borders.
+
+    Raises
+    ------
+    ValueError
+        If `temperature` is not a finite number of at least 1e-4, or `assign` returns anything
+        but one integer >= 0 per point.
+
+    Examples
+    --------
+    >>> three_hole_populations(1.0).round(3)
+    array([0.104, 0.448, 0.448])
+    >>> three_hole_populations(1.0, assign=lambda points: (points[:, 0] > 0).astype(int)).round(3)
+    array([0.5, 0.5])
+    """
+    temperature = _check_quadrature_temperature(temperature)
+    axis, probability, _ = _boltzmann_grid(temperature)
+    points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    labels = np.asarray((assign or _hole_labels)(points))
+    if labels.shape != (len(points),) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise ValueError(
+            f"Expected `assign` to return integers >= 0 of shape ({len(points)},), "
+            f"got {labels.dtype} of shape {labels.shape}."
+        )
+    return np.asarray(np.bincount(labels, weights=probability.ravel()), dtype=np.float64)
+
+
+def make_three_hole(
+    n_frames: int = 50_000,
+    temperature: float = 1.0,
+    *,
+    n_walkers: int = 50,
+    time_step: float = 0.005,
+    stride: int = 20,
+    random_state: RandomState = None,
+) -> Bunch:
+    r"""Simulate overdamped Langevin dynamics in the three-hole potential.
+
+    The walkers start from the exact Boltzmann density, so the data are stationary from the first
+    frame. The Leimkuhler-Matthews integrator
+
+    .. math:: x_{k+1} = x_k - h \nabla V(x_k) + \sqrt{T h / 2} \, (R_k + R_{k+1})
+
+    has configurational averages of second order in the time step h.
+
+    Parameters
+    ----------
+    n_frames : int, default=50_000
+        Total number of frames of all walkers.
+    temperature : float, default=1.0
+        Temperature with k_B = 1, at least 1e-4.
+    n_walkers : int, default=50
+        Number of independent trajectories; fewer if each would have less than 20 frames.
+    time_step : float, default=0.005
+        Step of the integrator (reduced units).
+    stride : int, default=20
+        Integrator steps from one frame to the next.
+    random_state : int, Generator, RandomState or None, default=None
+        Source of all randomness; an int gives the same data each time.
+
+    Returns
+    -------
+    data : Bunch
+        ``trajectories`` and ``coordinates`` (lists of arrays (n_i, 2): x, y), ``energies`` (list
+        of arrays (n_i,)), ``temperature`` (list of floats, one per trajectory), ``time_step``
+        (time between frames), ``feature_names``, ``DESCR``.
+
+    Raises
+    ------
+    ValueError
+        If a count is not a positive integer, if `temperature` or `time_step` is not a positive
+        number, or if the dynamics diverge because `time_step` is too large.
+
+    References
+    ----------
+    .. [1] Leimkuhler and Matthews, "Rational construction of stochastic numerical methods for
+       molecular sampling", Appl. Math. Res. Express 2013, 34.
+
+    Examples
+    --------
+    >>> data = make_three_hole(1000, temperature=1.0, n_walkers=4, random_state=0)
+    >>> [trajectory.shape for trajectory in data.trajectories]
+    [(250, 2), (250, 2), (250, 2), (250, 2)]
+    >>> data.time_step
+    0.1
+    """
+    n_frames, n_walkers = check_sizes(n_frames, n_walkers)
+    temperature = _check_quadrature_temperature(temperature)
+    time_step, stride = check_positive(time_step, "time_step"), check_count(stride, "stride")
+    generator = np.random.default_rng(random_state)
+    positions = _draw_boltzmann(n_walkers, temperature, generator)
+    frames = _run_overdamped(
+        positions, -(-n_frames // n_walkers), temperature, time_step, stride, generator
+    )
+    coordinates = split_walkers(frames, n_frames)
+    description = _THREE_HOLE_DESCR.format(n_walkers, n_frames, temperature, stride, time_step)
+    return Bunch(
+        trajectories=[c.copy() for c in coordinates],
+        coordinates=coordinates,
+        energies=[three_hole_potential(*c.T) for c in coordinates],
+        temperature=[temperature] * n_walkers,
+        time_step=stride * time_step,
+        feature_names=["x", "y"],
+        DESCR=description,
+    )
+
+
+def _check_quadrature_temperature(temperature: object) -> float:
+    value = check_positive(temperature, "temperature")
+    if value < 1e-4:
+        raise ValueError(f"Expected `temperature` to be at least 0.0001, got {temperature!r}.")
+    return value
+
+
+def _half_width(temperature: float) -> float:
+    """Half the side of a box around the origin that holds all but exp(-45) of the density."""
+    # V > 0.2 x^4 - 11 and the deepest hole is at -4; the margin takes care of y - 1/3.
+    return float((5 * (45 * temperature + 7)) ** 0.25 + 1 / 3)
+
+
+def _boltzmann_grid(temperature: float) -> tuple[FloatArray, FloatArray, float]:
+    """Cell centres of one axis, probability of each cell, logarithm of the partition function."""
+    half_width = _half_width(temperature)
+    cell = 2 * half_width / _GRID_CELLS
+    axis = np.asarray(-half_width + cell * (np.arange(_GRID_CELLS) + 0.5), dtype=np.float64)
+    energy = three_hole_potential(axis[:, None], axis)
+    lowest = float(energy.min())
+    weight = np.exp((lowest - energy) / temperature)
+    total = float(weight.sum())
+    log_partition = float(np.log(total * cell**2)) - lowest / temperature
+    return axis, weight / total, log_partition
+
+
+@lru_cache(maxsize=128)
+def _log_partition(temperature: float) -> float:
+    return _boltzmann_grid(temperature)[2]
+
+
+def _hole_labels(points: FloatArray) -> NDArray[np.intp]:
+    """Hole of each point: 0 upper, 1 left, 2 right."""
+    x, y = points.T
+    slope = (_SADDLE[1] - _HILL[1]) / _SADDLE[0]
+    side = np.where(x < 0, 1, 2)
+    return np.where(y > _HILL[1] + slope * np.abs(x), 0, side)
+
+
+def _draw_boltzmann(n: int, temperature: float, generator: np.random.Generator) -> FloatArray:
+    """Points of shape (2, n) from the Boltzmann density, constant within a grid cell."""
+    axis, probability, _ = _boltzmann_grid(temperature)
+    cumulative = np.cumsum(probability)
+    cells = np.searchsorted(cumulative, generator.random(n) * cumulative[-1], side="right")
+    jitter = (generator.random((2, n)) - 0.5) * (axis[1] - axis[0])
+    centres = axis[np.stack(np.unravel_index(cells, probability.shape))]
+    return np.asarray(centres + jitter)
+
+
+def _three_hole_gradient(positions: FloatArray) -> FloatArray:
+    """Gradient of the potential at positions of shape (2, n_points)."""
+    from_bump = positions - _BUMP_CENTRES[:, :, None]
+    bump = _BUMP_HEIGHTS[:, None] * np.exp(-np.square(from_bump).sum(axis=1))
+    from_centre = positions - _QUARTIC_CENTRE[:, None]
+    quartic = 0.8 * from_centre * from_centre * from_centre
+    return np.asarray(quartic - 2 * (bump[:, None] * from_bump).sum(axis=0))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _run_overdamped(
+    positions: FloatArray,
+    n_frames: int,
+    temperature: float,
+    time_step: float,
+    stride: int,
+    generator: np.random.Generator,
+) -> FloatArray:
+    """Frames of shape (n_frames, n_walkers, 2), by the Leimkuhler-Matthews integrator."""
+    frames = np.empty((n_frames, positions.shape[1], 2))
+    amplitude, bound = np.sqrt(temperature * time_step / 2), _half_width(temperature)
+    noise = amplitude * generator.standard_normal(positions.shape)
+    for k in range(-_THREE_HOLE_BURN_IN, n_frames):
+        for _ in range(stride):
+            previous, noise = noise, amplitude * generator.standard_normal(positions.shape)
+            positions = positions - time_step * _three_hole_gradient(positions) + previous + noise
+        check_not_diverged(positions, bound, time_step)
+        if k >= 0:
+            frames[k] = positions.T
+    return frames

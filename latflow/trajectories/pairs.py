@@ -1,0 +1,102 @@
+"""Rows in time: pairs one lagtime apart, contiguous blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+__all__ = ["lagged_pairs", "places", "time_blocks"]
+
+IntArray = NDArray[np.int64]
+
+
+def lagged_pairs(
+    n_frames: int,
+    lagtime: int,
+    *,
+    trajectory: ArrayLike | None = None,
+    frame: ArrayLike | None = None,
+    temperature: ArrayLike | None = None,
+) -> tuple[IntArray, IntArray]:
+    """Return rows (i, j) of all pairs exactly `lagtime` frames apart in one trajectory.
+
+    A pair never crosses the end of a trajectory, a gap in `frame`, or a change of temperature.
+    With `frame` given the rows may stand in any order.
+
+    Parameters
+    ----------
+    n_frames : int
+    lagtime : int
+        In frames.
+    trajectory : array_like of shape (n_frames,), optional
+        Trajectory ids; one trajectory if not given.
+    frame : array_like of int of shape (n_frames,), optional
+        Place in the trajectory; without it the rows of a trajectory are gap-free, in order.
+    temperature : array_like of shape (n_frames,), optional
+
+    Returns
+    -------
+    i, j : ndarray of shape (n_pairs,)
+
+    Raises
+    ------
+    ValueError
+        If two rows have the same trajectory and frame.
+
+    Examples
+    --------
+    >>> i, j = lagged_pairs(5, 1, trajectory=[0, 0, 0, 1, 1])
+    >>> i.tolist(), j.tolist()
+    ([0, 1, 3], [1, 2, 4])
+    """
+    ids, place = places(n_frames, trajectory, frame)
+    order = np.lexsort((place, ids))
+    ids, place = ids[order], place[order]
+    step = (np.diff(ids) != 0) | (np.diff(place) != 1)
+    if n_frames > 1 and ((np.diff(ids) == 0) & (np.diff(place) == 0)).any():
+        raise ValueError(
+            "Expected every (trajectory, frame) once, got two rows with the same: give every "
+            "trajectory its own id, also across temperatures, and do not repeat rows."
+        )
+    if temperature is not None:
+        step |= np.diff(np.asarray(temperature)[order]) != 0
+    segment = np.concatenate([[0], np.cumsum(step)])
+    # within a segment neighbours are one frame apart, so `lagtime` rows on is `lagtime` frames on
+    first = np.flatnonzero(segment[: max(n_frames - lagtime, 0)] == segment[lagtime:])
+    return order[first], order[first + lagtime]
+
+
+def time_blocks(trajectory: IntArray, frame: IntArray, *, length: int) -> IntArray:
+    """Cut every trajectory into contiguous blocks of about `length` frames; a block id per row."""
+    order = np.lexsort((frame, trajectory))
+    sizes = np.unique(trajectory[order], return_counts=True)[1]
+    counts = np.maximum(1, sizes // max(1, length))
+    place = np.concatenate([np.arange(n) * b // n for n, b in zip(sizes, counts, strict=True)])
+    first = np.repeat(np.cumsum(counts) - counts, sizes)
+    blocks = np.empty(len(order), dtype=np.int64)
+    blocks[order] = first + place
+    return blocks
+
+
+def places(
+    n_frames: int, trajectory: ArrayLike | None, frame: ArrayLike | None
+) -> tuple[IntArray, IntArray]:
+    """Number the trajectories 0, 1, ... and return each row's trajectory and place in it."""
+    ids = np.zeros(n_frames, dtype=np.int64)
+    if trajectory is not None:
+        given = column_or_1d(trajectory)
+        check_consistent_length(ids, given)
+        ids = np.unique(given, return_inverse=True)[1].astype(np.int64)
+    if frame is not None:
+        given = column_or_1d(frame)
+        check_consistent_length(ids, given)
+        place = given.astype(np.int64)
+        if not np.array_equal(place, given):
+            raise ValueError("Expected `frame` to hold integers, got fractions.")
+        return ids, place
+    order = np.argsort(ids, kind="stable")
+    sizes = np.bincount(ids)
+    place = np.empty(n_frames, dtype=np.int64)
+    place[order] = np.concatenate([np.arange(n) for n in sizes])
+    return ids, place
