@@ -10,6 +10,7 @@ from latflow.datasets.three_hole import (
     three_hole_density,
     three_hole_populations,
     three_hole_potential,
+    three_hole_timescales,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "three_hole_density",
     "three_hole_populations",
     "three_hole_potential",
+    "three_hole_timescales",
 ]

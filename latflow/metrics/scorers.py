@@ -1,0 +1,202 @@
+"""Scorers for scikit-learn's searches and cross-validation: higher is better.
+
+They request `trajectory`, `frame`, `temperature` and `weights` by themselves, where metadata
+routing is on; a plain function would get none of them. Lists of trajectories need no routing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from latflow._validation import check_count
+from latflow.metrics.measures import jensen_shannon, vamp2
+from latflow.trajectories import Frames, gather_frames, read_index
+
+__all__ = ["FrameScorer", "log_likelihood_scorer", "transfer_scorer", "vamp2_scorer"]
+
+FloatArray = NDArray[np.float64]
+
+METADATA = ("trajectory", "frame", "temperature", "weights")
+N_GENERATED = 20_000
+
+
+class FrameScorer:
+    """A scorer of collective variables that is handed the frames' metadata.
+
+    Parameters
+    ----------
+    measure : callable
+        (estimator, frames of its collective variables) -> float.
+    lagtime : int, optional
+        Of the pairs that the frames come with.
+    name : str
+    """
+
+    def __init__(
+        self, measure: Callable[[Any, Frames], float], name: str, lagtime: int | None = None
+    ) -> None:
+        self.measure = measure
+        self.name = name
+        self.lagtime = lagtime
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None, **metadata: Any) -> float:
+        """Return the score of a fitted estimator on held-out frames.
+
+        Parameters
+        ----------
+        estimator : estimator with `transform`
+        X : list of array_like of shape (n_frames_i, n_features), or array_like
+        y : ignored
+        **metadata
+            `trajectory`, `frame`, `temperature`, `weights`, as for LaTFEstimator.fit.
+
+        Returns
+        -------
+        float
+        """
+        z = estimator.transform(X)
+        if not isinstance(z, list):
+            given = dict.fromkeys(METADATA) | metadata
+            ends = given.pop("trajectory"), given.pop("frame")
+            trajectory, frame, metadata = read_index(X, *ends, given)
+            metadata |= {"trajectory": trajectory, "frame": frame}
+            z = np.asarray(z)
+        frames = gather_frames(BaseEstimator(), z, lagtime=self.lagtime, reset=True, **metadata)
+        return float(self.measure(estimator, frames))
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Return what scikit-learn is to hand on."""
+        request = MetadataRequest(owner=self)
+        for name in METADATA:
+            request.score.add_request(param=name, alias=True)
+        return request
+
+    def _accept_sample_weight(self) -> bool:
+        # scikit-learn's multi-metric wrapper asks
+        return False
+
+    def __repr__(self) -> str:
+        """Return the expression that made it."""
+        return self.name
+
+
+def vamp2_scorer(lagtime: int) -> FrameScorer:
+    """Return a scorer: VAMP-2 of the collective variables at one lagtime.
+
+    An estimator's own `score` is taken at its own lagtime, so only this compares candidates with
+    different lagtimes. It works for whatever has `transform`: TICA in a pipeline, too.
+
+    Parameters
+    ----------
+    lagtime : int
+        In frames.
+
+    Returns
+    -------
+    FrameScorer
+
+    Examples
+    --------
+    >>> from deeptime.decomposition import TICA
+    >>> from latflow import FromDeeptime
+    >>> from latflow.datasets import make_three_hole
+    >>> from sklearn.model_selection import cross_val_score
+    >>> data = make_three_hole(2000, temperature=1.0, n_walkers=4, random_state=0)
+    >>> step = FromDeeptime(TICA(lagtime=5, dim=2))
+    >>> scores = cross_val_score(step, data.trajectories, cv=2, scoring=vamp2_scorer(10))
+    >>> bool((scores > 1).all())
+    True
+    """
+    lagtime = check_count(lagtime, "lagtime")
+    return FrameScorer(_vamp2, f"vamp2_scorer({lagtime})", lagtime)
+
+
+def _vamp2(estimator: Any, frames: Frames) -> float:
+    i, j = frames.pairs
+    return vamp2(frames.X[i], frames.X[j], weights=frames.weights[i])
+
+
+def _final(estimator: Any) -> Any:
+    """Return the last step of pipelines, searches and frozen estimators."""
+    while True:
+        if isinstance(estimator, Pipeline):
+            estimator = estimator[-1]
+        elif isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        else:
+            return estimator
+
+
+def _by_temperature(frames: Frames) -> list[tuple[float | None, NDArray[np.bool_]]]:
+    if frames.temperature is None:
+        return [(None, np.ones(len(frames.X), dtype=bool))]
+    return [(float(t), frames.temperature == t) for t in np.unique(frames.temperature)]
+
+
+def _log_likelihood(estimator: Any, frames: Frames) -> float:
+    """Return the mean log-density plus half the log-determinant of the covariance."""
+    model = _final(estimator)
+    density = np.empty(len(frames.X))
+    for temperature, rows in _by_temperature(frames):
+        density[rows] = model.log_density(frames.X[rows], temperature)
+    covariance = np.atleast_2d(np.cov(frames.X.T, aweights=frames.weights))
+    volume = np.linalg.slogdet(covariance)[1] / 2
+    return float(np.average(density, weights=frames.weights) + volume)
+
+
+def _transfer(estimator: Any, frames: Frames, n_generated: int) -> float:
+    """Return minus the mean over temperatures of the divergence of generated from held-out CVs."""
+    if frames.temperature is None:
+        raise ValueError(
+            "Expected `temperature` of the held-out frames, got none: hand it on with "
+            "sklearn.set_config(enable_metadata_routing=True)."
+        )
+    model = _final(estimator)
+    return -float(
+        np.mean(
+            [
+                jensen_shannon(
+                    model.sample(n_generated, temperature, random_state=0),
+                    frames.X[rows],
+                    weights_b=frames.weights[rows],
+                )
+                for temperature, rows in _by_temperature(frames)
+            ]
+        )
+    )
+
+
+log_likelihood_scorer = FrameScorer(_log_likelihood, "log_likelihood_scorer")
+"""Mean log-density of held-out frames, in nats a frame, of variables scaled to unit covariance.
+
+Unlike the bare log-density it does not reward an encoder that shrinks its variables. It compares
+models of one `n_components`. Without `temperature`, the reference temperature counts.
+"""
+
+transfer_scorer = FrameScorer(partial(_transfer, n_generated=N_GENERATED), "transfer_scorer")
+"""Minus the Jensen-Shannon divergence between generated and held-out variables.
+
+At each temperature of the held-out frames, averaged; with temperatures as groups this leaves one
+out at a time (metadata routing on):
+
+    cross_val_score(
+        TemperatureExtrapolator(),
+        trajectories,
+        cv=LeaveOneGroupOut().set_split_request(groups="temperature"),
+        scoring=transfer_scorer,
+        params={"temperature": temperature},
+    )
+
+A temperature outside the range of the others needs `temperature_range`. At most three components.
+"""
