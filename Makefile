@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export OMP_NUM_THREADS := 1
+export SCIPY_ARRAY_API := 1
 
 .PHONY: demo test lint docs benchmark clean
 

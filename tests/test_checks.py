@@ -1,9 +1,13 @@
 """scikit-learn's own checks, all of them, with no expected failure."""
 
 import pytest
+from deeptime.clustering import KMeans
+from deeptime.decomposition import TICA, VAMP
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from latflow import LaTFEstimator, TemperatureExtrapolator
+from latflow import FromDeeptime, LaTFEstimator, PerFrame, TemperatureExtrapolator
 
 SHORT = {"max_iter": 20, "n_refinements": 2, "random_state": 0}
 ESTIMATORS = [
@@ -12,6 +16,11 @@ ESTIMATORS = [
     LaTFEstimator(lagtime=3, n_components=3, n_states=3, tilt=0.0, n_init=2, **SHORT),
     TemperatureExtrapolator(LaTFEstimator(**SHORT), max_iter=20, random_state=0),
     TemperatureExtrapolator(method="tilted", estimator=LaTFEstimator(**SHORT), random_state=0),
+    PerFrame(StandardScaler()),
+    PerFrame(PCA(n_components=1)),
+    FromDeeptime(TICA(lagtime=1, dim=1)),
+    FromDeeptime(VAMP(lagtime=1, dim=1)),
+    FromDeeptime(KMeans(n_clusters=2, fixed_seed=0)),
 ]
 
 

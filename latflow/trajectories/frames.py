@@ -241,7 +241,7 @@ def _check_pairs(
     if n_pairs == 0:
         raise ValueError(
             f"Expected a trajectory longer than lagtime={lagtime} frames, got none with two frames "
-            f"that far apart (n_samples={X.shape[0]}, n_features={X.shape[1]}, "
+            f"that far apart and no gap between (n_samples={X.shape[0]}, n_features={X.shape[1]}, "
             f"{n_trajectories} trajectories)."
         )
     used = np.zeros(n_trajectories, dtype=bool)
