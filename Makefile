@@ -34,7 +34,7 @@ docs: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[dev,plot,mbar]"
+	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[dev,plot,mbar,dask]"
 	touch $(READY)
 
 clean:

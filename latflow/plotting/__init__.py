@@ -2,6 +2,15 @@
 
 from latflow.plotting.free_energy import FreeEnergyDisplay
 from latflow.plotting.history import HistoryDisplay
+from latflow.plotting.kinetics import ChapmanKolmogorovDisplay, TimescalesDisplay
 from latflow.plotting.populations import PopulationsDisplay
+from latflow.plotting.states import StatesDisplay
 
-__all__ = ["FreeEnergyDisplay", "HistoryDisplay", "PopulationsDisplay"]
+__all__ = [
+    "ChapmanKolmogorovDisplay",
+    "FreeEnergyDisplay",
+    "HistoryDisplay",
+    "PopulationsDisplay",
+    "StatesDisplay",
+    "TimescalesDisplay",
+]
