@@ -198,6 +198,7 @@ class Fit:
     data: TrainingData
     labels: Tensor
     bottleneck: float
+    kinetic_weight: float
     plan: Plan
     n_refinements: int
     generator: torch.Generator
@@ -287,12 +288,13 @@ class Fit:
         self, *, flow: bool
     ) -> tuple[Callable[[Tensor], Tensor], Callable[[], float], int]:
         data, model = self.data, self.model
-        per_pair = model.pair_loss if flow else model.unflowed_pair_loss
 
         def loss(i: Tensor, j: Tensor, generator: torch.Generator) -> Tensor:
             noise = torch.randn(len(i), model.n_components, generator=generator).to(data.x)
-            values = per_pair(data.x[i], self.labels[j], noise, data.base.rows(i), self.bottleneck)
-            return weighted_mean(values, data.weights[i])
+            return model.loss(
+                data.x[i], data.x[j], self.labels[j], noise, data.base.rows(i), data.weights[i],
+                bottleneck=self.bottleneck, kinetic=self.kinetic_weight, flow=flow,
+            )  # fmt: skip
 
         i, j = data.pairs
         return (
