@@ -21,6 +21,7 @@ __all__ = [
     "check_per_frame",
     "check_positive",
     "check_range",
+    "check_state",
     "check_temperature",
     "check_temperatures",
     "check_temperatures_for",
@@ -170,6 +171,13 @@ def check_per_frame(values: ArrayLike, n_frames: int, name: str) -> FloatArray:
             f"{np.flatnonzero(~np.isfinite(array))[0]}."
         )
     return array
+
+
+def check_state(value: Any, n_states: int, name: str) -> int:
+    """Return the number of an existing state."""
+    if check_count(value, name, minimum=0) >= n_states:
+        raise ValueError(f"Expected `{name}` to be a state below {n_states}, got {value!r}.")
+    return int(value)
 
 
 def check_latent_points(points: ArrayLike, n_components: int, name: str = "Z") -> FloatArray:

@@ -86,6 +86,10 @@ class Route(Protocol):
         """Return u(n), shape (n_frames,)."""
         ...
 
+    def derivatives(self, beta: float) -> tuple[FloatArray, FloatArray | None]:
+        """Return du/dbeta, an energy, and its own derivative where it is not zero."""
+        ...
+
     def offsets(self, pooled: Pooled) -> FloatArray:
         """Return the free energies f_k between the simulated temperatures."""
         ...
@@ -103,6 +107,11 @@ class LogLinear:
         """Return u(n), shape (n_frames,)."""
         return log_linear_energies(self.coefficients, beta - self.beta0)
 
+    def derivatives(self, beta: float) -> tuple[FloatArray, FloatArray | None]:
+        """Return h + (beta - beta_0) c, and c."""
+        h, *c = self.coefficients.T
+        return (h + (beta - self.beta0) * c[0], c[0]) if c else (h, None)
+
     def offsets(self, pooled: Pooled) -> FloatArray:
         """Return the f_k."""
         u = np.stack([self.reduced(beta) for beta in pooled.betas], axis=1)
@@ -118,6 +127,10 @@ class Energies:
     def reduced(self, beta: float) -> FloatArray:
         """Return u(n), shape (n_frames,)."""
         return np.asarray(beta * (self.energy - self.energy.mean()))
+
+    def derivatives(self, beta: float) -> tuple[FloatArray, None]:
+        """Return U."""
+        return self.energy - self.energy.mean(), None
 
     def offsets(self, pooled: Pooled) -> FloatArray:
         """Return the f_k, by pymbar; it knows no frame weights, so unequal ones are solved here."""
