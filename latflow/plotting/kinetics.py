@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from latflow._validation import check_positive, import_extra
+from latflow._validation import check_positive, check_table, import_extra
 from latflow.kinetics import CONFIDENCE, RandomState, chapman_kolmogorov, implied_timescales
 from latflow.plotting.style import PALETTE, colours, panels
 
@@ -61,7 +60,7 @@ class TimescalesDisplay:
         reference: ArrayLike | None = None,
     ) -> None:
         index, columns = ["lagtime", "process"], ["timescale", "low", "high"]
-        self.timescales = _check_table(timescales, "timescales", index, columns)
+        self.timescales = check_table(timescales, "timescales", index, columns)
         self.time_unit = time_unit
         values = np.ravel([] if reference is None else reference).tolist()
         self.reference = np.array([check_positive(value, "reference") for value in values])
@@ -213,7 +212,7 @@ class ChapmanKolmogorovDisplay:
 
     def __init__(self, table: pd.DataFrame, *, time_unit: str = "") -> None:
         index, columns = ["time", "source", "target"], [*MODEL_COLUMNS, *DATA_COLUMNS]
-        self.table = _check_table(table, "table", index, columns)
+        self.table = check_table(table, "table", index, columns)
         self.time_unit = time_unit
 
     @classmethod
@@ -311,21 +310,3 @@ class ChapmanKolmogorovDisplay:
         self.axes_[0, -1].legend(
             frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0)
         )
-
-
-def _check_table(
-    table: Any, name: str, index: Sequence[str], columns: Sequence[str]
-) -> pd.DataFrame:
-    """Return a DataFrame that has these index levels and columns and at least one row."""
-    wanted = f"a DataFrame with index ({', '.join(index)}) and columns {', '.join(columns)}"
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"Expected `{name}` to be {wanted}, got {type(table).__name__}.")
-    if list(table.index.names) != list(index) or not set(columns) <= set(table.columns):
-        raise ValueError(
-            f"Expected `{name}` to be {wanted}, got index "
-            f"({', '.join(map(str, table.index.names))}) and columns "
-            f"{', '.join(map(str, table.columns))}."
-        )
-    if table.empty:
-        raise ValueError(f"Expected `{name}` to hold at least one row, got none.")
-    return table
