@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from latflow._validation import check_positive, check_table, import_extra
+from latflow._validation import check_positive, check_table
 from latflow.kinetics import CONFIDENCE, RandomState, chapman_kolmogorov, implied_timescales
-from latflow.plotting.style import PALETTE, colours, panels
+from latflow.plotting.style import PALETTE, colours, panels, plain_log_ticks
 
 __all__ = ["ChapmanKolmogorovDisplay", "TimescalesDisplay"]
 
 ROOM = 1.5  # factor above and below the timescales, on their logarithmic axis
-NARROW = 1e4  # a range of timescales with room for labels at 2 and 5 too
 MOST_BAND = 10.0  # a posterior without bound must not squeeze the timescales
 MODEL_COLUMNS = ("predicted", "predicted_low", "predicted_high")
 DATA_COLUMNS = ("estimated", "estimated_low", "estimated_high")
@@ -173,13 +172,7 @@ class TimescalesDisplay:
         high = self.timescales["high"].to_numpy(float)
         top = max(middle.max(), high[high < MOST_BAND * middle.max()].max(initial=0.0))
         self.ax_.set(xlim=(0, 1.05 * lagtimes.max()), ylim=(middle.min() / ROOM, top * ROOM))
-        self.ax_.yaxis.set_major_formatter("{x:g}")
-        if top < NARROW * middle.min():
-            ticker = import_extra("matplotlib.ticker", "plot")
-            self.ax_.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
-            self.ax_.yaxis.set_minor_formatter("{x:g}")
-        else:
-            self.ax_.yaxis.set_minor_formatter("")
+        plain_log_ticks(self.ax_, top / middle.min())
 
 
 class ChapmanKolmogorovDisplay:
