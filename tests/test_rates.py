@@ -254,8 +254,12 @@ class TestArrhenius:
             score = (p[name] - truth) / p[f"{name}_error"]
             assert abs(score.mean()) < 0.15
             assert score.std() == pytest.approx(1, abs=0.1)
-        assert np.cov(p[slope], p[level])[0, 1] == pytest.approx(p.covariance.iloc[0], rel=0.15)
         assert p.chi2.mean() == pytest.approx(2, abs=0.25)
+        design = np.column_stack([np.ones(4), -1 / temperatures]) / errors[:, None]
+        (level_square, covariance), (_, slope_square) = np.linalg.inv(design.T @ design)
+        np.testing.assert_allclose(p[f"{level}_error"] ** 2, level_square)
+        np.testing.assert_allclose(p[f"{slope}_error"] ** 2, slope_square)
+        np.testing.assert_allclose(p.covariance, covariance)
         predicted = fit.predict(0.5)
         truth = np.exp((np.log(0.5) if form == "eyring" else 0) + 1.0 - 4.0)
         inside = (predicted.low < truth) & (truth < predicted.high)

@@ -36,7 +36,7 @@ FOREIGN = 1e-3  # share of the equilibrium that states without rates may hold
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ArrheniusFit:
     """Straight lines of log rates against inverse temperature, one per pair of states.
 
@@ -101,7 +101,7 @@ class ArrheniusFit:
         return float(np.log(self.boltzmann_constant * temperature / self.planck_constant))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RateModel:
     """A rate matrix in detailed balance at one temperature; :func:`rates_at` makes it.
 
@@ -329,18 +329,26 @@ def _fit_pair(fit: ArrheniusFit, pair: Any, rows: pd.DataFrame) -> dict[str, flo
         )
     x = 1 / (fit.boltzmann_constant * temperature)
     y = np.log(rows["rate"].to_numpy(float)) - [fit._offset(t) for t in temperature]
-    weight = np.ones_like(error) if exact else error**-2
+    noise, unit = 0.0 if exact else 1.0, fit._level_unit()
+    slope, level, (slope_error, level_error, covariance), chi2 = _line(
+        x, y, np.ones_like(error) if exact else error**-2
+    )
+    values = [
+        -slope, noise * slope_error, unit * level, noise * unit * level_error,
+        -noise * unit * covariance, np.nan if exact else chi2,
+    ]  # fmt: skip
+    return dict(zip(columns, map(float, values), strict=True)) | {"n_temperatures": len(rows)}
+
+
+def _line(x: FloatArray, y: FloatArray, weight: FloatArray) -> tuple[Any, Any, Any, Any]:
+    """Return slope and level at x = 0 of a weighted fit, their errors and covariance, chi2."""
     middle, height = np.average(x, weights=weight), np.average(y, weights=weight)
     inertia = (weight * (x - middle) ** 2).sum()
     slope = (weight * (x - middle) * (y - height)).sum() / inertia
-    level, noise, unit = height - slope * middle, 0.0 if exact else 1.0, fit._level_unit()
-    chi2 = (weight * (y - level - slope * x) ** 2).sum()
+    level = height - slope * middle
     level_error = np.sqrt(1 / weight.sum() + middle**2 / inertia)
-    values = [
-        -slope, noise / np.sqrt(inertia), unit * level, noise * unit * level_error,
-        noise * unit * middle / inertia, np.nan if exact else chi2,
-    ]  # fmt: skip
-    return dict(zip(columns, map(float, values), strict=True)) | {"n_temperatures": len(rows)}
+    chi2 = (weight * (y - level - slope * x) ** 2).sum()
+    return slope, level, (1 / np.sqrt(inertia), level_error, -middle / inertia), chi2
 
 
 def _intervals(values: Any, log_error: Any, confidence: float) -> pd.DataFrame:
@@ -361,24 +369,8 @@ def _populations(
 ) -> tuple[FloatArray, FloatArray]:
     """Return normalised populations of the states and their relative errors."""
     if isinstance(given, pd.DataFrame):
-        columns = ["population", "standard_error"]
-        check_table(given, "populations", ["temperature", "state"], columns)
-        near = np.isclose(given.index.get_level_values("temperature").to_numpy(float), temperature)
-        rows = given[near].droplevel("temperature")
-        missing = sorted(set(states.tolist()) - set(rows.index))
-        if missing:
-            raise ValueError(
-                f"Expected `populations` of states {states.tolist()} at temperature "
-                f"{temperature:g}, got none of {missing}."
-            )
-        kept = rows.loc[states]
-        elsewhere = 1 - float(kept["population"].sum() / rows["population"].sum())
-        if elsewhere > FOREIGN:
-            raise ValueError(
-                f"Expected `populations` of states {states.tolist()}, those with rates, got "
-                f"{elsewhere:.1%} in other states."
-            )
-        shares, errors = (kept[name].to_numpy(float) for name in columns)
+        rows = _population_rows(given, states, temperature)
+        shares, errors = rows["population"].to_numpy(), rows["standard_error"].to_numpy()
     else:
         shares = np.asarray(given, dtype=np.float64)
         errors = np.zeros_like(shares)
@@ -388,6 +380,30 @@ def _populations(
             f"{shares.tolist()}."
         )
     return shares / shares.sum(), errors / shares
+
+
+def _population_rows(
+    table: pd.DataFrame, states: NDArray[np.int64], temperature: float
+) -> pd.DataFrame:
+    """Return the rows of one temperature and these states; others may hold next to nothing."""
+    columns = ["population", "standard_error"]
+    check_table(table, "populations", ["temperature", "state"], columns)
+    near = np.isclose(table.index.get_level_values("temperature").to_numpy(float), temperature)
+    rows = table.loc[near, columns].droplevel("temperature").astype(float)
+    missing = sorted(set(states.tolist()) - set(rows.index))
+    if missing:
+        raise ValueError(
+            f"Expected `populations` of states {states.tolist()} at temperature "
+            f"{temperature:g}, got none of {missing}."
+        )
+    kept: pd.DataFrame = rows.loc[states]
+    elsewhere = 1 - float(kept["population"].sum() / rows["population"].sum())
+    if elsewhere > FOREIGN:
+        raise ValueError(
+            f"Expected `populations` of states {states.tolist()}, those with rates, got "
+            f"{elsewhere:.1%} in other states."
+        )
+    return kept
 
 
 def _without_gaps(flux: FloatArray, states: NDArray[np.int64]) -> FloatArray:
