@@ -7,8 +7,6 @@ and rates per that unit.
 
 from latflow.kinetics.arrhenius import ArrheniusFit, RateModel, arrhenius, rates_at
 from latflow.kinetics.markov import (
-    CONFIDENCE,
-    RandomState,
     chapman_kolmogorov,
     connected_sets,
     implied_timescales,
@@ -21,8 +19,6 @@ from latflow.kinetics.rates import rate_matrix, rates, transition_rates
 
 __all__ = [
     "ArrheniusFit",
-    "CONFIDENCE",
-    "RandomState",
     "RateModel",
     "arrhenius",
     "chapman_kolmogorov",

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from latflow._validation import check_positive, check_table
-from latflow.kinetics import CONFIDENCE, RandomState, chapman_kolmogorov, implied_timescales
+from latflow.kinetics import chapman_kolmogorov, implied_timescales
+from latflow.kinetics.markov import CONFIDENCE, RandomState
 from latflow.plotting.style import PALETTE, colours, panels, plain_log_ticks
 
 __all__ = ["ChapmanKolmogorovDisplay", "TimescalesDisplay"]

@@ -10,16 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from latflow._validation import check_option, check_table
-from latflow.kinetics import (
-    CONFIDENCE,
-    ArrheniusFit,
-    RandomState,
-    RateModel,
-    arrhenius,
-    rates,
-    rates_at,
-)
+from latflow.kinetics import ArrheniusFit, RateModel, arrhenius, rates, rates_at
 from latflow.kinetics.arrhenius import FORMS
+from latflow.kinetics.markov import CONFIDENCE, RandomState
 from latflow.plotting.style import PALETTE, panels, plain_log_ticks
 from latflow.thermodynamics import BOLTZMANN_CONSTANT
 
