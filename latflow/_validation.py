@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import numbers
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "check_positive",
     "check_range",
     "check_state",
+    "check_table",
     "check_temperature",
     "check_temperatures",
     "check_temperatures_for",
@@ -190,6 +192,24 @@ def check_latent_points(points: ArrayLike, n_components: int, name: str = "Z") -
     if not np.isfinite(array).all():
         raise ValueError(f"Expected finite numbers in `{name}`, got NaN or infinity.")
     return array
+
+
+def check_table(
+    table: object, name: str, index: Sequence[str], columns: Sequence[str]
+) -> pd.DataFrame:
+    """Return a DataFrame that has these index levels and columns and at least one row."""
+    wanted = f"a DataFrame with index ({', '.join(index)}) and columns {', '.join(columns)}"
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"Expected `{name}` to be {wanted}, got {type(table).__name__}.")
+    if list(table.index.names) != list(index) or not set(columns) <= set(table.columns):
+        raise ValueError(
+            f"Expected `{name}` to be {wanted}, got index "
+            f"({', '.join(map(str, table.index.names))}) and columns "
+            f"{', '.join(map(str, table.columns))}."
+        )
+    if table.empty:
+        raise ValueError(f"Expected `{name}` to hold at least one row, got none.")
+    return table
 
 
 def import_extra(

@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
 __all__ = [
+    "BOLTZMANN_CONSTANT",
     "Mixture",
     "StateMoments",
     "effective_sample_size",
@@ -31,6 +32,7 @@ __all__ = [
     "state_moments",
 ]
 
+BOLTZMANN_CONSTANT = 0.00831446261815324  # kJ/mol/K: scipy.constants k * N_A / 1000
 FEWEST_SHARED = 1e-2
 
 FloatArray = NDArray[np.float64]
@@ -247,7 +249,7 @@ class Mixture:
         return self._centred(sums)
 
     def _centred(self, sums: FloatArray) -> FloatArray:
-        """Return the blocks' sums less their mean within each temperature, n / (n - 1) in squares."""
+        """Return sums less their mean over the temperature's blocks, times sqrt(n / (n - 1))."""
         origin = self._strata[1]
         n = np.bincount(origin)[origin][:, None].astype(float)
         means = np.stack([sums[origin == k].mean(axis=0) for k in range(origin.max() + 1)])

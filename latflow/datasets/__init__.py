@@ -11,6 +11,7 @@ from latflow.datasets.three_hole import (
     three_hole_populations,
     three_hole_potential,
     three_hole_timescales,
+    three_hole_transition_matrix,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "three_hole_populations",
     "three_hole_potential",
     "three_hole_timescales",
+    "three_hole_transition_matrix",
 ]

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from latflow._validation import import_extra
 from latflow.estimators.latf import BOLTZMANN_CONSTANT, LaTFEstimator
 
-__all__ = ["PALETTE", "colours", "energy_unit", "panels", "temperature_unit"]
+__all__ = ["PALETTE", "colours", "energy_unit", "panels", "plain_log_ticks", "temperature_unit"]
 
+NARROW = 1e4  # a range of values with room for labels at 2 and 5 too
 # Okabe and Ito's palette, which readers with colour-blindness can tell apart
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 
@@ -54,3 +55,14 @@ def panels(
             f"got {len(given)}."
         )
     return given.reshape(n_rows, n_columns)
+
+
+def plain_log_ticks(ax: Any, ratio: float) -> None:
+    """Label a logarithmic y-axis with plain numbers; more of them where the range is narrow."""
+    ax.yaxis.set_major_formatter("{x:g}")
+    if ratio < NARROW:
+        ticker = import_extra("matplotlib.ticker", "plot")
+        ax.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
+        ax.yaxis.set_minor_formatter("{x:g}")
+    else:
+        ax.yaxis.set_minor_formatter("")
