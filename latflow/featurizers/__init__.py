@@ -1,0 +1,17 @@
+"""Molecular trajectories and files to named features: scikit-learn transformers on mdtraj."""
+
+from latflow.featurizers.concatenate import Concatenate
+from latflow.featurizers.distances import Contacts, CoordinationNumbers, Distances
+from latflow.featurizers.positions import AlignedPositions
+from latflow.featurizers.rna import GVectors
+from latflow.featurizers.torsions import Torsions
+
+__all__ = [
+    "AlignedPositions",
+    "Concatenate",
+    "Contacts",
+    "CoordinationNumbers",
+    "Distances",
+    "GVectors",
+    "Torsions",
+]

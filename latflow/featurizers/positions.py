@@ -1,0 +1,102 @@
+"""Cartesian coordinates, aligned to a reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from latflow.featurizers.base import (
+    Features,
+    Featurizer,
+    atom_labels,
+    check_topology,
+    check_trajectory,
+    select_atoms,
+)
+
+__all__ = ["AlignedPositions"]
+
+
+class AlignedPositions(Featurizer):
+    """Positions of atoms after the superposition of each frame on a reference structure.
+
+    Parameters
+    ----------
+    atoms : str or array_like of int of shape (n_atoms,), default="all"
+        Whose positions: a selection in mdtraj's language, or indices.
+    align : str, array_like of int, or None, default=None
+        Atoms that are superposed, by least squares; `atoms` if None.
+    reference : mdtraj.Trajectory or None, default=None
+        Its first frame is the reference; if None, that of the (first) trajectory of `fit`.
+
+    Attributes
+    ----------
+    atoms_, align_ : ndarray of int
+    reference_ : ndarray of float32 of shape (n_aligned, 3)
+        Coordinates of the reference, in nm.
+    topology_, feature_names_
+        As in every featurizer. Names are ``x_ALA2-CA``, ``y_ALA2-CA``, ``z_ALA2-CA``.
+
+    Raises
+    ------
+    ValueError
+        By `fit`, for fewer than three atoms to superpose, a Topology without `reference`, or a
+        reference of another topology.
+
+    Notes
+    -----
+    Unit: nm. Molecules must be whole: periodic images are not looked for.
+    """
+
+    def __init__(
+        self,
+        atoms: str | ArrayLike = "all",
+        *,
+        align: str | ArrayLike | None = None,
+        reference: Any = None,
+    ) -> None:
+        self.atoms = atoms
+        self.align = align
+        self.reference = reference
+
+    def _learn(self, topology: Any, X: Any) -> list[str]:
+        self.atoms_ = select_atoms(topology, self.atoms, "atoms")
+        chosen, name = (self.atoms, "atoms") if self.align is None else (self.align, "align")
+        self.align_ = select_atoms(topology, chosen, name)
+        if len(self.align_) < 3:
+            raise ValueError(
+                f"Expected `{name}` to select at least three atoms to superpose, "
+                f"got {len(self.align_)}."
+            )
+        self.reference_ = self._reference_frame(topology, X)[self.align_]
+        labels = atom_labels(topology)
+        return [f"{axis}_{labels[k]}" for k in self.atoms_ for axis in "xyz"]
+
+    def _reference_frame(self, topology: Any, X: Any) -> Features:
+        source = X[0] if isinstance(X, list) else X
+        if self.reference is not None:
+            check_trajectory(self.reference)
+            check_topology(self.reference.topology, topology, ", as in fit, in `reference`")
+            source = self.reference
+        if not hasattr(source, "xyz") or not len(source.xyz):
+            raise ValueError(
+                "Expected `reference`, or a trajectory to fit on, for the structure to superpose "
+                "on: a topology has no coordinates."
+            )
+        return np.array(source.xyz[0], np.float32)
+
+    def _compute(self, X: Any) -> Features:
+        from mdtraj import Trajectory
+
+        used, place = np.unique(np.r_[self.atoms_, self.align_], return_inverse=True)
+        own, aligned = place[: len(self.atoms_)], place[len(self.atoms_) :]
+        copy = Trajectory(X.xyz[:, used], None)
+        # with all atoms superposed mdtraj needs no second copy
+        some = {} if len(aligned) == len(used) else {
+            "atom_indices": aligned, "ref_atom_indices": np.arange(len(aligned))
+        }  # fmt: skip
+        copy.superpose(Trajectory(self.reference_[None], None), **some)
+        xyz = copy.xyz if len(own) == len(used) else copy.xyz[:, own]
+        return np.asarray(xyz).reshape(X.n_frames, -1)
