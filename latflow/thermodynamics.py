@@ -18,8 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
-__all__ = ["Mixture", "effective_sample_size", "free_energy_offsets", "log_linear_energies"]
+__all__ = [
+    "BOLTZMANN_CONSTANT",
+    "Mixture",
+    "effective_sample_size",
+    "free_energy_offsets",
+    "log_linear_energies",
+]
 
+BOLTZMANN_CONSTANT = 0.00831446261815324  # kJ/mol/K: scipy.constants k * N_A / 1000
 FEWEST_SHARED = 1e-2
 
 FloatArray = NDArray[np.float64]

@@ -47,6 +47,7 @@ from latflow.metrics import vamp2
 from latflow.nn.flows import TRANSFORMS
 from latflow.nn.model import LatentModel
 from latflow.nn.training import Plan
+from latflow.thermodynamics import BOLTZMANN_CONSTANT
 from latflow.trajectories import (
     FRAME_METADATA,
     Frames,
@@ -58,7 +59,6 @@ from latflow.trajectories import (
 
 __all__ = ["BOLTZMANN_CONSTANT", "LaTFEstimator"]
 
-BOLTZMANN_CONSTANT = 0.00831446261815324  # kJ/mol/K: scipy.constants k * N_A / 1000
 ENCODERS = ("linear", "mlp")
 
 FloatArray = NDArray[np.float64]

@@ -96,6 +96,8 @@ class Torsions(Featurizer):
 
     def _learn(self, topology: Any, X: Any) -> list[str]:
         asked = [self.angles] if isinstance(self.angles, str) else list(self.angles)
+        if not asked:
+            raise ValueError("Expected at least one angle in `angles`, got none.")
         for angle in asked:
             check_option(angle, "angles", NAMES)
         found = []
