@@ -207,7 +207,8 @@ class _Job:
         clock = _Clock(self.kept_step)
         try:
             if self.manifest is None:
-                return number, _Result(array=np.concatenate([*self._parts(file, clock)]))
+                array = np.concatenate([*self._parts(file, clock)])
+                return number, _Result(array=array, uneven=clock.uneven)
             record = self.manifest.finished(file)
             if record is None:
                 record = self._store(number, file, clock, self.manifest)
