@@ -24,8 +24,10 @@ from latflow.featurizers.base import (
 __all__ = ["Contacts", "CoordinationNumbers", "Distances"]
 
 SCHEMES = ("ca", "closest-heavy")
-BLOCK = 1_000_000  # distances at a time: 4 MB, so that what is made of them stays in the cache
+BLOCK = 250_000  # distances at a time: 1 MB, so that what is made of them stays in the cache
 FEWEST_FRAMES = 16  # at a time, as mdtraj checks all pairs anew in every call
+
+LARGEST_DENSE = 64  # atoms, up to which a dense matrix sums their pairs faster than a sparse one
 
 PairArray = NDArray[np.int32]
 Atoms = str | tuple[str, str] | ArrayLike | None
@@ -256,9 +258,8 @@ class CoordinationNumbers(Featurizer):
         i, j = np.triu_indices(n_atoms, 1)
         self.pairs_ = np.stack([self.atoms_[i], self.atoms_[j]], axis=1).astype(np.int32)
         row = np.arange(len(i))
-        self.member_ = sparse.csr_array(
-            (np.ones(2 * len(i), np.float32), (np.r_[row, row], np.r_[i, j]))
-        )
+        member = sparse.csr_array((np.ones(2 * len(i), np.float32), (np.r_[row, row], np.r_[i, j])))
+        self.member_ = member if n_atoms > LARGEST_DENSE else member.toarray()
         labels = atom_labels(topology)
         names = range(n_atoms) if self.sort else [labels[k] for k in self.atoms_]
         return [f"coordination_{name}" for name in names]

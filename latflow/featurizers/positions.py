@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from latflow.featurizers.base import (
     Features,
@@ -20,6 +20,7 @@ from latflow.featurizers.base import (
 __all__ = ["AlignedPositions"]
 
 BLOCK = 100_000  # atoms at a time: 1 MB
+LARGEST_TURN = 1e-5  # that is left by mdtraj's single precision, about in rad
 
 
 class AlignedPositions(Featurizer):
@@ -97,7 +98,7 @@ class AlignedPositions(Featurizer):
         step = max(1, BLOCK // len(used))
         for first in range(0, X.n_frames, step):
             xyz = X.xyz[first : first + step, used]
-            moved = _superpose(xyz, _rows(xyz, aligned), self.reference_)
+            moved = _superpose(xyz, aligned, self.reference_)
             features[first : first + step] = _rows(moved, own).reshape(len(xyz), -1)
         return features
 
@@ -107,17 +108,43 @@ def _rows(xyz: Features, atoms: IntArray) -> Features:
     return xyz if len(atoms) == xyz.shape[1] else xyz[:, atoms]
 
 
-def _superpose(xyz: Features, part: Features, reference: Features) -> Features:
-    """Move frames so that a part of their atoms, (n_frames, n, 3), lies on the reference, (n, 3).
+def _superpose(xyz: Features, aligned: IntArray, reference: Features) -> Features:
+    """Move frames so that their aligned atoms lie on the reference, (n_aligned, 3).
 
-    Kabsch's rotation by singular values. mdtraj's superpose returns the identity, or errors above
-    1e-4 nm, for frames turned by nearly half a turn.
+    mdtraj's superpose errs for frames turned by nearly half a turn, or returns them as they were:
+    where its result is not the best rotation, the frame is turned again.
     """
-    mean = np.full((1, part.shape[1]), 1 / part.shape[1], np.float32)  # faster than .mean(axis=1)
-    centre, origin = mean @ part, mean @ reference
-    covariance = np.matmul((part - centre).transpose(0, 2, 1), reference - origin)
+    from mdtraj import Trajectory
+
+    centred = (reference - reference.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    some = {} if len(aligned) == xyz.shape[1] else {
+        "atom_indices": aligned, "ref_atom_indices": np.arange(len(aligned))
+    }  # fmt: skip
+    moved = Trajectory(xyz, None).superpose(Trajectory(reference[None], None), **some).xyz
+    covariance = _rows(moved, aligned).transpose(0, 2, 1) @ centred
+    wrong = ~_is_best(covariance)
+    if wrong.any():
+        origin = reference.mean(axis=0)
+        moved[wrong] = (moved[wrong] - origin) @ _best_rotation(covariance[wrong]) + origin
+    return np.asarray(moved)
+
+
+def _is_best(covariance: Features) -> NDArray[np.bool_]:
+    """Whether no rotation makes the trace larger: C is symmetric, tr(C) 1 - C positive definite."""
+    c = np.ascontiguousarray(covariance.transpose(1, 2, 0))
+    (xx, xy, xz), (_, yy, yz), (_, _, zz) = c
+    turned = np.maximum.reduce([abs(xy - c[1, 0]), abs(xz - c[2, 0]), abs(yz - c[2, 1])])
+    a, b, d = yy + zz, xx + zz, xx + yy
+    minor = a * b - xy**2
+    whole = d * minor - a * yz**2 - b * xz**2 - 2 * xy * yz * xz
+    positive = (a > 0) & (minor > 0) & (whole > 0)
+    return np.asarray(positive & (turned < LARGEST_TURN * (xx + yy + zz)))
+
+
+def _best_rotation(covariance: Features) -> Features:
+    """Kabsch's rotation of rows, (n_frames, 3, 3), by singular values."""
     left, _, right = np.linalg.svd(covariance.astype(np.float64))
     rotation = left @ right
     mirrored = np.linalg.det(rotation) < 0
     rotation[mirrored] -= 2 * left[mirrored, :, 2:] @ right[mirrored, 2:]
-    return np.asarray((xyz - centre) @ rotation.astype(np.float32) + origin)
+    return np.asarray(rotation.astype(np.float32))
