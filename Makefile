@@ -34,6 +34,7 @@ lint: $(READY)
 benchmark: $(READY)
 	$(BIN)/python benchmarks/temperature_transfer.py
 	$(BIN)/python benchmarks/flow_step.py
+	$(BIN)/python benchmarks/featurize.py
 
 docs: $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[docs]"

@@ -20,6 +20,7 @@ __all__ = [
     "check_latent_points",
     "check_option",
     "check_per_frame",
+    "check_per_trajectory",
     "check_positive",
     "check_range",
     "check_state",
@@ -180,6 +181,18 @@ def check_state(value: Any, n_states: int, name: str) -> int:
     if check_count(value, name, minimum=0) >= n_states:
         raise ValueError(f"Expected `{name}` to be a state below {n_states}, got {value!r}.")
     return int(value)
+def check_per_trajectory(values: Any, n_trajectories: int, name: str) -> list[float | None]:
+    """Return one positive number per trajectory, from one for all or one each; or None each."""
+    if values is None:
+        return [None] * n_trajectories
+    if np.ndim(values) == 0:
+        return [check_positive(values, name)] * n_trajectories
+    if len(values) != n_trajectories:
+        raise ValueError(
+            f"Expected `{name}` to hold one number, or one per trajectory ({n_trajectories}), "
+            f"got {len(values)}."
+        )
+    return [check_positive(value, name) for value in values]
 
 
 def check_latent_points(points: ArrayLike, n_components: int, name: str = "Z") -> FloatArray:

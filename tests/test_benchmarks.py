@@ -16,6 +16,11 @@ TINY = ["--frames", "1000", "--reference-frames", "1000", "--samples", "1000", "
         ("temperature_transfer.py", [*TINY, "--seeds", "0", "--system", "three-hole"], "JS sample"),
         ("temperature_transfer.py", [*TINY, "--seeds", "0", "--system", "lj7"], "JS weights"),
         ("flow_step.py", ["--repeats", "1"], "training step, batch 1024"),
+        (
+            "featurize.py",
+            ["--frames", "100", "--repeats", "1", "--lengths", "100"],
+            "CoordinationNumbers",
+        ),
     ],
 )
 def test_benchmark_runs(script, options, expected):

@@ -1,0 +1,376 @@
+"""Distances between atoms and between residues, and what is made of them."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from latflow._validation import check_count, check_option, check_positive
+from latflow.featurizers.base import (
+    Features,
+    Featurizer,
+    IntArray,
+    atom_labels,
+    check_atom_indices,
+    residue_labels,
+    select_atoms,
+)
+
+__all__ = ["Contacts", "CoordinationNumbers", "Distances"]
+
+SCHEMES = ("ca", "closest-heavy")
+BLOCK = 250_000  # distances at a time: 1 MB, so that what is made of them stays in the cache
+FEWEST_FRAMES = 16  # at a time, as mdtraj checks all pairs anew in every call
+
+LARGEST_DENSE = 64  # atoms, up to which a dense matrix sums their pairs faster than a sparse one
+
+PairArray = NDArray[np.int32]
+Atoms = str | tuple[str, str] | ArrayLike | None
+
+
+class _Pairs(Featurizer):
+    """What distances and contacts share: which pairs, and their distances."""
+
+    atoms: Atoms
+    scheme: str
+    min_separation: int
+    periodic: bool
+
+    def _learn_pairs(self, topology: Any) -> list[str]:
+        """Store atom pairs, and where the pairs of each feature start; return labels of pairs."""
+        check_option(self.scheme, "scheme", SCHEMES)
+        separation = check_count(self.min_separation, "min_separation", minimum=0)
+        self.starts_: IntArray | None = None
+        if self.atoms is not None:
+            self.pairs_ = _given_pairs(topology, self.atoms, separation)
+            named = self.pairs_.astype(np.int64)
+            labels = atom_labels(topology)
+        else:
+            named = _residue_pairs(topology, self.scheme, separation)
+            groups = [_atom_pairs(topology, self.scheme, a, b) for a, b in named]
+            self.pairs_ = np.array([pair for group in groups for pair in group], dtype=np.int32)
+            if self.scheme != "ca":
+                self.starts_ = np.cumsum([0, *map(len, groups)])[:-1]
+            labels = residue_labels(topology)
+        if not len(named):
+            raise ValueError(
+                f"Expected pairs of atoms, got none at least min_separation={separation} residues "
+                f"apart for atoms={self.atoms!r}, scheme={self.scheme!r}."
+            )
+        return [f"{labels[i]}_{labels[j]}" for i, j in named]
+
+    def _distances(self, X: Any) -> Features:
+        """Distances in nm, the least over the atom pairs of each feature."""
+        from mdtraj import compute_distances
+
+        if self.starts_ is None:
+            return np.asarray(compute_distances(X, self.pairs_, periodic=self.periodic))
+        closest = partial(np.minimum.reduceat, indices=self.starts_, axis=1)
+        return in_blocks(X, self.pairs_, self.periodic, closest, len(self.starts_))
+
+
+class Distances(_Pairs):
+    """Distances between atoms, or between residues.
+
+    Parameters
+    ----------
+    atoms : str, tuple of two str, array_like of int of shape (n_pairs, 2), or None, default=None
+        A selection in mdtraj's language gives all pairs of its atoms, two selections the pairs
+        between them, an array the pairs themselves. None pairs residues as `scheme` says.
+    scheme : {"ca", "closest-heavy"}, default="ca"
+        Distance of two residues: that of their C-alpha atoms, or the shortest one between their
+        heavy atoms. The latter also takes nucleotides.
+    min_separation : int, default=3
+        Least distance along the chain, in residues, of the atoms of a pair that is not given by
+        its indices. Residues of different chains are always far enough apart.
+    periodic : bool, default=True
+        Take the nearest periodic image where the trajectory has a unit cell.
+
+    Attributes
+    ----------
+    pairs_ : ndarray of int of shape (n_atom_pairs, 2)
+    topology_, feature_names_
+        As in every featurizer. A name is ``distance_ALA2_GLY5`` or ``distance_ALA2-CA_GLY5-N``.
+
+    Notes
+    -----
+    Unit: nm.
+
+    Examples
+    --------
+    >>> import mdtraj, numpy as np
+    >>> top = mdtraj.Topology()
+    >>> chain = top.add_chain()
+    >>> for k in range(5):
+    ...     residue = top.add_residue("GLY", chain)
+    ...     atom = top.add_atom("CA", mdtraj.element.carbon, residue)
+    >>> xyz = 0.38 * np.arange(5)[None, :, None] * [1, 0, 0]
+    >>> distances = Distances()
+    >>> distances.fit_transform(mdtraj.Trajectory(xyz, top)).round(2)
+    array([[1.14, 1.52, 1.14]], dtype=float32)
+    >>> list(distances.get_feature_names_out())[:2]
+    ['distance_GLY0_GLY3', 'distance_GLY0_GLY4']
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms = None,
+        *,
+        scheme: str = "ca",
+        min_separation: int = 3,
+        periodic: bool = True,
+    ) -> None:
+        self.atoms = atoms
+        self.scheme = scheme
+        self.min_separation = min_separation
+        self.periodic = periodic
+
+    def _learn(self, topology: Any, X: Any) -> list[str]:
+        return [f"distance_{pair}" for pair in self._learn_pairs(topology)]
+
+    def _compute(self, X: Any) -> Features:
+        return self._distances(X)
+
+
+class Contacts(_Pairs):
+    r"""Smooth contacts: a switching function of the distances between atoms, or residues.
+
+    .. math:: s(r) = \frac{1}{1 + (r / r_0)^n}
+
+    Parameters
+    ----------
+    atoms : str, tuple of two str, array_like of int of shape (n_pairs, 2), or None, default=None
+        As in :class:`Distances`.
+    scheme : {"ca", "closest-heavy"}, default="closest-heavy"
+    r0 : float, default=0.45
+        Distance, in nm, at which a contact counts half. 0.8 suits ``scheme="ca"``.
+    exponent : int, default=6
+        n; with 6 this is PLUMED's rational function with NN=6, MM=12.
+    min_separation : int, default=3
+    periodic : bool, default=True
+
+    Attributes
+    ----------
+    pairs_ : ndarray of int of shape (n_atom_pairs, 2)
+    topology_, feature_names_
+        As in every featurizer. A name is ``contact_ALA2_GLY5``.
+
+    Notes
+    -----
+    Unit: none, from 0 (apart) to 1.
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms = None,
+        *,
+        scheme: str = "closest-heavy",
+        r0: float = 0.45,
+        exponent: int = 6,
+        min_separation: int = 3,
+        periodic: bool = True,
+    ) -> None:
+        self.atoms = atoms
+        self.scheme = scheme
+        self.r0 = r0
+        self.exponent = exponent
+        self.min_separation = min_separation
+        self.periodic = periodic
+
+    def _learn(self, topology: Any, X: Any) -> list[str]:
+        check_positive(self.r0, "r0")
+        check_count(self.exponent, "exponent")
+        return [f"contact_{pair}" for pair in self._learn_pairs(topology)]
+
+    def _compute(self, X: Any) -> Features:
+        return switch(self._distances(X), self.r0, self.exponent)
+
+
+class CoordinationNumbers(Featurizer):
+    r"""Coordination numbers of atoms: how many of the others are near, counted smoothly.
+
+    .. math:: c_i = \sum_{j \ne i} \frac{1}{1 + (r_{ij} / r_0)^n}
+
+    Sorted, they do not change under the exchange of atoms: what clusters of like particles need.
+
+    Parameters
+    ----------
+    r0 : float
+        Distance, in nm (or in the unit of the coordinates), at which a neighbour counts half;
+        1.5 sigma for Lennard-Jones particles, as in :func:`latflow.datasets.make_lj7`.
+    atoms : str or array_like of int of shape (n_atoms,), default="all"
+        Selection in mdtraj's language, or indices; the others are no neighbours either.
+    exponent : int, default=8
+    sort : bool, default=False
+        In ascending order in every frame; then names are numbers, not atoms.
+    periodic : bool, default=True
+        Take the nearest periodic image where the trajectory has a unit cell.
+
+    Attributes
+    ----------
+    atoms_ : ndarray of int of shape (n_features,)
+    topology_, feature_names_
+        As in every featurizer. A name is ``coordination_ALA2-CA`` or, sorted, ``coordination_0``.
+
+    Notes
+    -----
+    Unit: none.
+
+    Examples
+    --------
+    >>> import mdtraj, numpy as np
+    >>> top = mdtraj.Topology()
+    >>> chain = top.add_chain()
+    >>> for k in range(3):
+    ...     atom = top.add_atom("Ar", mdtraj.element.argon, top.add_residue("AR", chain))
+    >>> xyz = np.array([[[0.0, 0, 0], [1.5, 0, 0], [9.0, 0, 0]]])
+    >>> CoordinationNumbers(1.5).fit_transform(mdtraj.Trajectory(xyz, top)).round(4)
+    array([[0.5, 0.5, 0. ]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        r0: float,
+        *,
+        atoms: str | ArrayLike = "all",
+        exponent: int = 8,
+        sort: bool = False,
+        periodic: bool = True,
+    ) -> None:
+        self.r0 = r0
+        self.atoms = atoms
+        self.exponent = exponent
+        self.sort = sort
+        self.periodic = periodic
+
+    def _learn(self, topology: Any, X: Any) -> list[str]:
+        check_positive(self.r0, "r0")
+        check_count(self.exponent, "exponent")
+        self.atoms_ = select_atoms(topology, self.atoms, "atoms")
+        n_atoms = len(self.atoms_)
+        if n_atoms < 2:
+            raise ValueError(f"Expected `atoms` to select at least two atoms, got {n_atoms}.")
+        i, j = np.triu_indices(n_atoms, 1)
+        self.pairs_ = np.stack([self.atoms_[i], self.atoms_[j]], axis=1).astype(np.int32)
+        row = np.arange(len(i))
+        member = sparse.csr_array((np.ones(2 * len(i), np.float32), (np.r_[row, row], np.r_[i, j])))
+        self.member_ = member if n_atoms > LARGEST_DENSE else member.toarray()
+        labels = atom_labels(topology)
+        names = range(n_atoms) if self.sort else [labels[k] for k in self.atoms_]
+        return [f"coordination_{name}" for name in names]
+
+    def _compute(self, X: Any) -> Features:
+        numbers = in_blocks(X, self.pairs_, self.periodic, self._count, len(self.atoms_))
+        return np.sort(numbers, axis=1) if self.sort else numbers
+
+    def _count(self, distances: Features) -> Features:
+        return np.asarray(switch(distances, self.r0, self.exponent) @ self.member_)
+
+
+@np.errstate(over="ignore")
+def switch(distances: Features, r0: float, exponent: int) -> Features:
+    """Return 1 / (1 + (r / r0)^n); the distances are overwritten."""
+    distances *= np.float32(1 / r0)
+    while exponent % 2 == 0:
+        np.square(distances, out=distances)
+        exponent //= 2
+    power = distances.copy() if exponent > 1 else distances
+    while exponent := exponent // 2:
+        np.square(distances, out=distances)
+        if exponent % 2:
+            power *= distances
+    power += 1
+    return np.reciprocal(power, out=power)
+
+
+def in_blocks(X: Any, pairs: PairArray, periodic: bool, reduce: Any, n_features: int) -> Features:
+    """Compute distances of some frames at a time, and put what `reduce` makes of them together.
+
+    mdtraj's own functions hold the distances of all frames, and all atom pairs, at once.
+    """
+    from mdtraj.geometry import compute_distances_core
+
+    cells = X.unitcell_vectors if periodic else None
+    features = np.empty((X.n_frames, n_features), np.float32)
+    step = max(FEWEST_FRAMES, BLOCK // len(pairs))
+    for first in range(0, X.n_frames, step):
+        rows = slice(first, first + step)
+        cell = None if cells is None else cells[rows]
+        features[rows] = reduce(
+            compute_distances_core(X.xyz[rows], pairs, unitcell_vectors=cell, periodic=periodic)
+        )
+    return features
+
+
+def _given_pairs(topology: Any, atoms: Any, separation: int) -> PairArray:
+    """Atom pairs of one selection, between two, or as given."""
+    if isinstance(atoms, str):
+        chosen = select_atoms(topology, atoms, "atoms")
+        pairs = np.stack(np.triu_indices(len(chosen), 1), axis=1)
+        pairs = chosen[pairs]
+    elif isinstance(atoms, tuple) and all(isinstance(atom, str) for atom in atoms):
+        if len(atoms) != 2:
+            raise ValueError(f"Expected `atoms` to hold two selections, got {len(atoms)}.")
+        one, other = (select_atoms(topology, atom, "atoms") for atom in atoms)
+        pairs = np.stack(np.meshgrid(one, other, indexing="ij"), axis=-1).reshape(-1, 2)
+        pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    else:
+        return _check_pairs(atoms, topology.n_atoms)
+    residues = np.array([atom.residue.index for atom in topology.atoms])
+    return pairs[_apart(topology, residues[pairs], separation)].astype(np.int32)
+
+
+def _check_pairs(pairs: ArrayLike, n_atoms: int) -> PairArray:
+    array = check_atom_indices(pairs, n_atoms, "atoms")
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise ValueError(
+            f"Expected `atoms` to be a selection, two of them, or pairs of atom indices of shape "
+            f"(n_pairs, 2), got shape {array.shape}."
+        )
+    if (array[:, 0] == array[:, 1]).any():
+        raise ValueError("Expected two different atoms in every pair of `atoms`, got one twice.")
+    return array.astype(np.int32)
+
+
+def _apart(topology: Any, residues: IntArray, separation: int) -> NDArray[np.bool_]:
+    """Whether pairs of residues are in different chains, or far enough apart along one."""
+    chains = np.array([residue.chain.index for residue in topology.residues])[residues]
+    far = np.abs(residues[:, 0] - residues[:, 1]) >= separation
+    return np.asarray(far | (chains[:, 0] != chains[:, 1]))
+
+
+def _residue_pairs(topology: Any, scheme: str, separation: int) -> IntArray:
+    """Pairs of residues with a C-alpha atom (or nucleotides), far enough apart along the chain."""
+    residues = np.array([r.index for r in topology.residues if _takes_part(r, scheme)], dtype=int)
+    pairs = residues[np.stack(np.triu_indices(len(residues), 1), axis=1)]
+    return pairs[_apart(topology, pairs, separation)]
+
+
+def _takes_part(residue: Any, scheme: str) -> bool:
+    has_ca = any(_is_alpha_carbon(atom) for atom in residue.atoms)
+    return has_ca or (scheme == "closest-heavy" and residue.is_nucleic)
+
+
+def _is_alpha_carbon(atom: Any) -> bool:
+    """Whether an atom is C-alpha; a calcium ion, also named CA, is not."""
+    return atom.name == "CA" and (atom.element is None or atom.element.symbol in ("C", "VS"))
+
+
+def _atom_pairs(topology: Any, scheme: str, a: int, b: int) -> list[tuple[int, int]]:
+    one, other = (_members(topology.residue(k), scheme) for k in (a, b))
+    return list(product(one, other))
+
+
+def _members(residue: Any, scheme: str) -> list[int]:
+    if scheme == "ca":
+        return [atom.index for atom in residue.atoms if _is_alpha_carbon(atom)][:1]
+    return [atom.index for atom in residue.atoms if not _is_hydrogen(atom)]
+
+
+def _is_hydrogen(atom: Any) -> bool:
+    return atom.element is not None and atom.element.symbol == "H"

@@ -1,0 +1,150 @@
+"""Cartesian coordinates, aligned to a reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latflow.featurizers.base import (
+    Features,
+    Featurizer,
+    IntArray,
+    atom_labels,
+    check_topology,
+    check_trajectory,
+    select_atoms,
+)
+
+__all__ = ["AlignedPositions"]
+
+BLOCK = 100_000  # atoms at a time: 1 MB
+LARGEST_TURN = 1e-5  # that is left by mdtraj's single precision, about in rad
+
+
+class AlignedPositions(Featurizer):
+    """Positions of atoms after the superposition of each frame on a reference structure.
+
+    Parameters
+    ----------
+    atoms : str or array_like of int of shape (n_atoms,), default="all"
+        Whose positions: a selection in mdtraj's language, or indices.
+    align : str, array_like of int, or None, default=None
+        Atoms that are superposed, by least squares; `atoms` if None.
+    reference : mdtraj.Trajectory or None, default=None
+        Its first frame is the reference; if None, that of the (first) trajectory of `fit`.
+
+    Attributes
+    ----------
+    atoms_, align_ : ndarray of int
+    reference_ : ndarray of float32 of shape (n_aligned, 3)
+        Coordinates of the reference, in nm.
+    topology_, feature_names_
+        As in every featurizer. Names are ``x_ALA2-CA``, ``y_ALA2-CA``, ``z_ALA2-CA``.
+
+    Raises
+    ------
+    ValueError
+        By `fit`, for fewer than three atoms to superpose, a Topology without `reference`, or a
+        reference of another topology.
+
+    Notes
+    -----
+    Unit: nm. Molecules must be whole: periodic images are not looked for.
+    """
+
+    def __init__(
+        self,
+        atoms: str | ArrayLike = "all",
+        *,
+        align: str | ArrayLike | None = None,
+        reference: Any = None,
+    ) -> None:
+        self.atoms = atoms
+        self.align = align
+        self.reference = reference
+
+    def _learn(self, topology: Any, X: Any) -> list[str]:
+        self.atoms_ = select_atoms(topology, self.atoms, "atoms")
+        chosen, name = (self.atoms, "atoms") if self.align is None else (self.align, "align")
+        self.align_ = select_atoms(topology, chosen, name)
+        if len(self.align_) < 3:
+            raise ValueError(
+                f"Expected `{name}` to select at least three atoms to superpose, "
+                f"got {len(self.align_)}."
+            )
+        self.reference_ = self._reference_frame(topology, X)[self.align_]
+        labels = atom_labels(topology)
+        return [f"{axis}_{labels[k]}" for k in self.atoms_ for axis in "xyz"]
+
+    def _reference_frame(self, topology: Any, X: Any) -> Features:
+        source = X[0] if isinstance(X, list) else X
+        if self.reference is not None:
+            check_trajectory(self.reference)
+            check_topology(self.reference.topology, topology, ", as in fit, in `reference`")
+            source = self.reference
+        if not hasattr(source, "xyz") or not len(source.xyz):
+            raise ValueError(
+                "Expected `reference`, or a trajectory to fit on, for the structure to superpose "
+                "on: a topology has no coordinates."
+            )
+        return np.array(source.xyz[0], np.float32)
+
+    def _compute(self, X: Any) -> Features:
+        used, place = np.unique(np.r_[self.atoms_, self.align_], return_inverse=True)
+        own, aligned = place[: len(self.atoms_)], place[len(self.atoms_) :]
+        features = np.empty((X.n_frames, 3 * len(own)), np.float32)
+        step = max(1, BLOCK // len(used))
+        for first in range(0, X.n_frames, step):
+            xyz = X.xyz[first : first + step, used]
+            moved = _superpose(xyz, aligned, self.reference_)
+            features[first : first + step] = _rows(moved, own).reshape(len(xyz), -1)
+        return features
+
+
+def _rows(xyz: Features, atoms: IntArray) -> Features:
+    """Some atoms, in ascending order, without a copy where they are all."""
+    return xyz if len(atoms) == xyz.shape[1] else xyz[:, atoms]
+
+
+def _superpose(xyz: Features, aligned: IntArray, reference: Features) -> Features:
+    """Move frames so that their aligned atoms lie on the reference, (n_aligned, 3).
+
+    mdtraj's superpose errs for frames turned by nearly half a turn, or returns them as they were:
+    where its result is not the best rotation, the frame is turned again.
+    """
+    from mdtraj import Trajectory
+
+    centred = (reference - reference.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    some = {} if len(aligned) == xyz.shape[1] else {
+        "atom_indices": aligned, "ref_atom_indices": np.arange(len(aligned))
+    }  # fmt: skip
+    moved = Trajectory(xyz, None).superpose(Trajectory(reference[None], None), **some).xyz
+    covariance = _rows(moved, aligned).transpose(0, 2, 1) @ centred
+    wrong = ~_is_best(covariance)
+    if wrong.any():
+        origin = reference.mean(axis=0)
+        moved[wrong] = (moved[wrong] - origin) @ _best_rotation(covariance[wrong]) + origin
+    return np.asarray(moved)
+
+
+def _is_best(covariance: Features) -> NDArray[np.bool_]:
+    """Whether no rotation makes the trace larger: C is symmetric, tr(C) 1 - C positive definite."""
+    c = np.ascontiguousarray(covariance.transpose(1, 2, 0))
+    (xx, xy, xz), (_, yy, yz), (_, _, zz) = c
+    turned = np.maximum.reduce([abs(xy - c[1, 0]), abs(xz - c[2, 0]), abs(yz - c[2, 1])])
+    a, b, d = yy + zz, xx + zz, xx + yy
+    minor = a * b - xy**2
+    whole = d * minor - a * yz**2 - b * xz**2 - 2 * xy * yz * xz
+    positive = (a > 0) & (minor > 0) & (whole > 0)
+    return np.asarray(positive & (turned < LARGEST_TURN * (xx + yy + zz)))
+
+
+def _best_rotation(covariance: Features) -> Features:
+    """Kabsch's rotation of rows, (n_frames, 3, 3), by singular values."""
+    left, _, right = np.linalg.svd(covariance.astype(np.float64))
+    rotation = left @ right
+    mirrored = np.linalg.det(rotation) < 0
+    rotation[mirrored] -= 2 * left[mirrored, :, 2:] @ right[mirrored, 2:]
+    return np.asarray(rotation.astype(np.float32))

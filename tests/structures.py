@@ -1,0 +1,59 @@
+"""Small molecules made from nothing: their topologies are right, their coordinates random."""
+
+import mdtraj
+import numpy as np
+
+BACKBONE = "N H CA HA C O"
+SIDE_CHAINS = {
+    "GLY": "",
+    "ALA": "CB HB1",
+    "SER": "CB OG",
+    "LYS": "CB CG CD CE NZ HZ1",
+    "ARG": "CB CG CD NE CZ NH1 NH2",
+    "ILE": "CB CG1 CG2 CD1",
+    "MET": "CB CG SD CE",
+    "ASP": "CB CG OD1 OD2",
+}
+SUGAR = "P OP1 OP2 O5' C5' C4' O4' C3' O3' C2' O2' C1'"
+BASES = {
+    "G": "N9 C8 N7 C5 C6 O6 N1 C2 N2 N3 C4",
+    "A": "N9 C8 N7 C5 C6 N6 N1 C2 N3 C4",
+    "U": "N1 C2 O2 N3 C4 O4 C5 C6",
+    "C": "N1 C2 O2 N3 C4 N4 C5 C6",
+}
+PEPTIDE = ("ALA", "GLY", "LYS", "ARG", "ILE", "MET", "ASP", "SER")
+RNA = ("G", "A", "U", "C")
+
+
+def topology_of(*chains):
+    """Return the topology of chains of residues."""
+    topology = mdtraj.Topology()
+    for residues in chains:
+        chain = topology.add_chain()
+        for number, name in enumerate(residues, start=1):
+            residue = topology.add_residue(name, chain, resSeq=number)
+            side = f"{SUGAR} {BASES[name]}" if name in BASES else f"{BACKBONE} {SIDE_CHAINS[name]}"
+            for atom in side.split():
+                topology.add_atom(atom, mdtraj.element.get_by_symbol(atom[0]), residue)
+    return topology
+
+
+def trajectory_of(topology, n_frames=20, seed=0, *, time_step=2.0, box=None):
+    """Return random frames: atoms within about 1 nm that jitter around random places."""
+    rng = np.random.default_rng(seed)
+    places = np.random.default_rng(1).normal(scale=0.6, size=(topology.n_atoms, 3))
+    xyz = places + 0.05 * rng.normal(size=(n_frames, topology.n_atoms, 3))
+    cell = {} if box is None else {
+        "unitcell_lengths": np.full((n_frames, 3), box),
+        "unitcell_angles": np.full((n_frames, 3), 90.0),
+    }  # fmt: skip
+    return mdtraj.Trajectory(xyz, topology, time=time_step * np.arange(n_frames), **cell)
+
+
+def argon(xyz):
+    """Return a trajectory of argon atoms, one residue each."""
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for _ in range(xyz.shape[1]):
+        topology.add_atom("Ar", mdtraj.element.argon, topology.add_residue("AR", chain))
+    return mdtraj.Trajectory(xyz, topology)

@@ -1,0 +1,280 @@
+"""COLVAR files: runs, restarts and sentences; and biased data whose answers are known."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latflow import LaTFEstimator
+from latflow.datasets import three_hole_density, three_hole_populations, three_hole_potential
+from latflow.featurizers import read_colvar
+from latflow.thermodynamics import BOLTZMANN_CONSTANT
+
+HEADER = "#! FIELDS time phi psi metad.bias wall.bias\n#! SET min_phi -pi\n"
+
+
+def rows(times: Any, shift: float = 0.0) -> str:
+    return "".join(f" {t:f} {t + shift:f} {-t:f} {0.1 * t:f} 1.0\n" for t in times)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "COLVAR"
+    path.write_text(HEADER + rows(range(5)))
+    return path
+
+
+class TestReading:
+    def test_columns(self, file: Path) -> None:
+        data = read_colvar(file)
+        assert data.feature_names == ["phi", "psi", "metad.bias", "wall.bias"]
+        np.testing.assert_allclose(data.trajectories[0][:, 0], range(5))
+        assert data.time_step == 1.0
+        assert data.weights is None
+        assert data.temperature is None
+        assert data.paths == [str(file)]
+        some = read_colvar([file], features=["psi", "phi"])
+        assert some.feature_names == ["psi", "phi"]
+        np.testing.assert_allclose(some.trajectories[0][:, 0], -np.arange(5))
+
+    def test_weights(self, file: Path) -> None:
+        data = read_colvar(file, bias=["metad.bias", "wall.bias"], temperature=300)
+        assert data.feature_names == ["phi", "psi"]
+        assert data.temperature == [300.0]
+        expected = np.exp((0.1 * np.arange(5) + 1) / (BOLTZMANN_CONSTANT * 300))
+        np.testing.assert_allclose(data.weights[0], expected / expected.mean(), rtol=1e-6)
+        reduced = read_colvar(file, bias="metad.bias", temperature=2.0, boltzmann_constant=1.0)
+        expected = np.exp(0.1 * np.arange(5) / 2)
+        np.testing.assert_allclose(reduced.weights[0], expected / expected.mean(), rtol=1e-6)
+
+    def test_walkers_share_a_scale_at_each_temperature(self, tmp_path: Path) -> None:
+        """Adding one energy to all of a temperature changes nothing; biases may be huge."""
+        for shift in (0.0, 5000.0):
+            for k, own in enumerate((0, 3, 7)):
+                lines = [f"{t} 0 {own + shift + t}\n" for t in range(4)]
+                (tmp_path / f"{shift:g}.{k}").write_text("#! FIELDS time s b\n" + "".join(lines))
+        found = [
+            read_colvar(
+                [tmp_path / f"{shift:g}.{k}" for k in range(3)],
+                bias="b", temperature=[300, 300, 400],
+            ).weights
+            for shift in (0.0, 5000.0)
+        ]  # fmt: skip
+        np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
+        w = found[0]
+        np.testing.assert_allclose(w[1] / w[0], np.exp(3 / (BOLTZMANN_CONSTANT * 300)))
+        assert np.concatenate(w[:2]).mean() == pytest.approx(1)
+        assert w[2].mean() == pytest.approx(1)
+
+    @settings(max_examples=30, deadline=None)
+    @given(ends=st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), max_size=4))
+    def test_restarts(self, tmp_path_factory: Any, ends: Any) -> None:
+        """Each restart goes on from a checkpoint; the last to pass a time counts."""
+        text, truth, last = HEADER + rows(range(20)), dict.fromkeys(range(20), 0), 20
+        for run, (back, length) in enumerate(ends, start=1):
+            first = max(0, last - back)
+            text += HEADER + rows(range(first, first + length), shift=100 * run)
+            truth = {t: r for t, r in truth.items() if t < first}
+            truth |= dict.fromkeys(range(first, first + length), run)
+            last = first + length
+        path = tmp_path_factory.mktemp("colvar") / "COLVAR"
+        path.write_text(text)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            x = read_colvar(path).trajectories[0]
+        np.testing.assert_allclose(x[:, 0], [t + 100 * run for t, run in truth.items()])
+        assert [("after a restart" in str(w.message)) for w in caught] == [True] * bool(ends)
+
+    def test_killed_while_writing(self, tmp_path: Path) -> None:
+        path = tmp_path / "COLVAR"
+        path.write_text(HEADER + rows(range(5)) + " 5.0 5.0 -5" + HEADER + rows(range(5, 8)))
+        with pytest.warns(UserWarning, match="Line 8 of .* ends early and is dropped"):
+            data = read_colvar(path)
+        np.testing.assert_allclose(data.trajectories[0][:, 0], range(8))
+        path.write_text(HEADER + rows(range(5)) + " 5.0 5.0")
+        with pytest.warns(UserWarning, match="ends early"):
+            assert len(read_colvar(path).trajectories[0]) == 5
+
+    def test_columns_in_another_order_after_a_restart(self, tmp_path: Path) -> None:
+        path = tmp_path / "COLVAR"
+        path.write_text("#! FIELDS time a b\n0 1 2\n1 1 2\n#! FIELDS time b a\n2 2 1\n")
+        np.testing.assert_allclose(read_colvar(path).trajectories[0], [[1, 2]] * 3)
+
+    def test_uneven_times(self, tmp_path: Path) -> None:
+        path = tmp_path / "COLVAR"
+        path.write_text(HEADER + rows([0, 1, 2, 3, 7, 8, 9]))
+        with pytest.warns(UserWarning, match="not evenly spaced: see after 3"):
+            assert read_colvar(path).time_step == 1.0
+
+    def test_single_frame(self, tmp_path: Path) -> None:
+        path = tmp_path / "COLVAR"
+        path.write_text(HEADER + rows([4]))
+        assert read_colvar(path).time_step is None
+
+
+class TestSentences:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"features": ["phi", "chi"]}, "the column chi in .*, which has time, phi, psi, metad"),
+            ({"bias": ["a", "b"], "temperature": 300}, "the columns a, b in .*, which has time"),
+            ({"bias": "metad.bias"}, "`temperature` with `bias`"),
+            ({"temperature": [300, 310]}, r"one per trajectory \(1\), got 2"),
+            ({"temperature": 0}, "`temperature` to be a finite number > 0"),
+            ({"boltzmann_constant": 0}, "`boltzmann_constant` to be a finite number > 0"),
+        ],
+    )
+    def test_options(self, file: Path, options: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            read_colvar(file, **options)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "a line `#! FIELDS time ...` at the head of .*, got none"),
+            ("1 2 3\n", "a line `#! FIELDS time ...` at the head of"),
+            (HEADER, "frames in .*, got none"),
+            ("#! FIELDS step phi\n0 1\n", "the column time in .*, which has step, phi"),
+            ("#! FIELDS time a\n0 1\n1 x\n2 1\n", "2 finite numbers, .* in line 3 of .*got '1 x'"),
+            ("#! FIELDS time a\n0 1\n1\n2 1\n", "2 finite numbers, .* in line 3 of .*got '1'"),
+            ("#! FIELDS time a\n0 1\n1 nan\n2 1\n", "in line 3 of .*got '1 nan'"),
+            ("#! FIELDS time a\n0 1\n#! FIELDS time b\n1 1\n", "the columns time, a after every"),
+        ],
+    )
+    def test_files(self, tmp_path: Path, text: str, message: str) -> None:
+        path = tmp_path / "COLVAR"
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            read_colvar(path)
+
+    def test_several(self, file: Path, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match=r"an existing file, got .*no"):
+            read_colvar([file, tmp_path / "no"])
+        with pytest.raises(ValueError, match="at least one file"):
+            read_colvar([])
+        other = tmp_path / "other"
+        other.write_text(HEADER + rows(range(0, 10, 2)))
+        with pytest.raises(ValueError, match=r"same time between frames .*got 1 in .*and 2 in"):
+            read_colvar([file, other])
+
+
+# ------------------------------------------------------------------ biased data, known answers
+
+
+def bias_of(x: Any, y: Any) -> Any:
+    """A hill of 1.5 k_B T in the left hole and a well of 1 k_B T in the upper one."""
+    return 1.5 * np.exp(-((x + 1) ** 2) - y**2) - np.exp(-(x**2) - (y - 5 / 3) ** 2)
+
+
+def energy(x: Any, y: Any) -> Any:
+    return three_hole_potential(x, y) + bias_of(x, y)
+
+
+def simulate_biased(folder: Path, seed: int, n_walkers: int = 100, n_frames: int = 200) -> Any:
+    """Write a COLVAR file per walker: overdamped dynamics at k_B T = 1 from equilibrium."""
+    rng, step, stride, shift = np.random.default_rng(seed), 0.01, 20, 1e-5
+    axis = np.linspace(-3, 3.5, 300)
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij")).reshape(2, -1)
+    start = np.exp(-energy(*grid))
+    at = grid[:, rng.choice(grid.shape[1], n_walkers, p=start / start.sum())]
+    frames, noise = [], rng.normal(size=at.shape)
+    for _ in range(n_frames):
+        for _ in range(stride):
+            x, y = at
+            force = np.array([
+                energy(x - shift, y) - energy(x + shift, y),
+                energy(x, y - shift) - energy(x, y + shift),
+            ]) / (2 * shift)  # fmt: skip
+            before, noise = noise, rng.normal(size=at.shape)
+            at = at + step * force + np.sqrt(step / 2) * (before + noise)
+        frames.append([*at, bias_of(*at)])
+    paths = []
+    for k, walker in enumerate(np.array(frames).transpose(2, 0, 1)):
+        table = np.column_stack([step * stride * np.arange(1, n_frames + 1), walker])
+        paths.append(folder / f"COLVAR.{k}")
+        np.savetxt(paths[-1], table, fmt="%.6f", header="! FIELDS time x y b.bias", comments="#")
+    return paths
+
+
+@pytest.fixture(scope="module", params=[0, 1])
+def fitted(request: Any, tmp_path_factory: Any) -> Any:
+    paths = simulate_biased(tmp_path_factory.mktemp("biased"), request.param)
+    data = read_colvar(paths, bias="b.bias", temperature=1.0, boltzmann_constant=1.0)
+    model = LaTFEstimator(
+        lagtime=2, encoder="linear", max_iter=400, boltzmann_constant=1.0,
+        random_state=request.param,
+    )  # fmt: skip
+    model.fit(data.trajectories, temperature=data.temperature, weights=data.weights)
+    return model, data
+
+
+class TestBiasedThreeHole:
+    def affine(self, model: Any) -> Any:
+        """The linear encoder as z = x A + b."""
+        corners = model.transform(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+        return corners[1:] - corners[0], corners[0]
+
+    def test_what_was_read(self, fitted: Any) -> None:
+        _, data = fitted
+        assert data.feature_names == ["x", "y"]
+        assert data.time_step == pytest.approx(0.2)
+        x = np.concatenate(data.trajectories)
+        expected = np.exp(bias_of(*x.T))
+        np.testing.assert_allclose(
+            np.concatenate(data.weights), expected / expected.mean(), rtol=1e-3
+        )
+
+    def test_labels_and_populations(self, fitted: Any) -> None:
+        model, _ = fitted
+        exact = three_hole_populations(1.0, assign=model.predict)
+        np.testing.assert_allclose(model.populations_[0], exact, atol=0.05)
+        labels = np.concatenate(model.labels_)
+        biased = np.bincount(labels, minlength=len(exact)) / len(labels)
+        assert np.abs(biased - exact).max() > 0.08
+        minima = np.array([[0.0, 1.54], [-1.05, -0.04], [1.05, -0.04]])
+        assert len(set(model.predict(minima))) == model.n_states_ > 1
+
+    def test_generated_density(self, fitted: Any) -> None:
+        model, _ = fitted
+        exact = three_hole_populations(1.0, assign=model.predict)
+        drawn = model.sample(20_000, random_state=0)
+        found = np.bincount(model.predict_latent(drawn), minlength=len(exact)) / len(drawn)
+        np.testing.assert_allclose(found, exact, atol=0.05)
+
+    def test_free_energies(self, fitted: Any) -> None:
+        """-log p of the latent density, carried back to x and y, is the unbiased potential."""
+        model, _ = fitted
+        axis = np.linspace(-2, 2.2, 60)
+        x, y = (g.ravel() for g in np.meshgrid(axis, axis, indexing="ij"))
+        density = three_hole_density(x, y, 1.0)
+        near = density > 0.05 * density.max()
+        matrix, offset = self.affine(model)
+        z = np.stack([x, y], axis=1)[near] @ matrix + offset
+        log_p = model.log_density(z) + np.log(abs(np.linalg.det(matrix)))
+        off = log_p - np.log(density[near])
+        assert np.abs(off).mean() < 0.15
+        mixed = -energy(x, y)[near]  # what an unweighted fit would find, up to a constant
+        mixed = mixed - np.log(np.exp(-energy(x, y)).sum() * (axis[1] - axis[0]) ** 2)
+        assert np.abs(mixed - np.log(density[near])).mean() > 0.35
+
+    def test_only_ratios_count(self, fitted: Any) -> None:
+        model, data = fitted
+        scaled = [7 * w for w in data.weights]
+        short = LaTFEstimator(**model.get_params()).set_params(max_iter=20, n_refinements=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # too short to settle
+            one, two = (
+                LaTFEstimator(**short.get_params()).fit(
+                    data.trajectories, temperature=data.temperature, weights=w
+                )
+                for w in (data.weights, scaled)
+            )
+        np.testing.assert_allclose(
+            one.transform(data.trajectories[0]), two.transform(data.trajectories[0]), atol=1e-4
+        )
