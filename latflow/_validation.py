@@ -181,6 +181,8 @@ def check_state(value: Any, n_states: int, name: str) -> int:
     if check_count(value, name, minimum=0) >= n_states:
         raise ValueError(f"Expected `{name}` to be a state below {n_states}, got {value!r}.")
     return int(value)
+
+
 def check_per_trajectory(values: Any, n_trajectories: int, name: str) -> list[float | None]:
     """Return one positive number per trajectory, from one for all or one each; or None each."""
     if values is None:
