@@ -17,7 +17,7 @@ demo: $(READY)
 	$(BIN)/latflow demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 	$(MAKE) test-oldest
 
 # that scikit-learn hands pytest a generator, which pytest 9 warns of
