@@ -1,6 +1,6 @@
 """A GNRA tetraloop, all atoms: its folded population at temperatures that the model never saw.
 
-    python examples/gnra_tetraloop.py tetraloop.pdb          # a GPU, for days
+    python examples/gnra_tetraloop.py tetraloop.pdb          # a GPU: not tried here
     python examples/gnra_tetraloop.py tetraloop.pdb --short  # a processor: shows that it runs
 
 The PDB file is yours: a hairpin of 8 to 10 nucleotides, without a phosphate at its 5' end. Trained
@@ -8,11 +8,12 @@ on two temperatures, in the distances between the nucleotides' C4' atoms; judged
 frame counts as folded where these distances differ from the file's by less than 0.3 nm, root mean
 square.
 
-What a real run needs: a hairpin of this size folds in microseconds, and with most force fields the
-native loop is not the most stable one, in implicit solvent least of all: compare the melted with
-the folded starts before believing any population. 256 copies of 200 ns (the defaults) are a
-beginning. On one processor core a copy makes a nanosecond or two a day: the short run above says
-nothing about RNA.
+What a real run needs: a hairpin of this size folds in microseconds, and many force fields do not
+hold the native loop for the most stable one, in implicit solvent least of all: compare the melted
+with the folded starts (`melted` in the run's file) before believing any population. 256 copies of
+200 ns (the defaults) are a beginning. One processor core made about 30 ns a day, all copies
+together, so the short run (some 7 ps a copy) shows that everything works and says nothing about
+RNA.
 """
 
 from many_copies import main

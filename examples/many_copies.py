@@ -192,7 +192,8 @@ def learn(run, *, trained, threshold, lagtime=1, max_iter=1000, seed=0):
     """Train on the copies at two temperatures and predict the folded population at all.
 
     Returns the model and a DataFrame, one row per temperature: `predicted` and `simulated`
-    populations with standard errors (of the simulated, over copies) and `trained`.
+    populations with standard errors (of the simulated, over copies), the simulated populations of
+    the copies that started folded and melted (far apart means: too short a run), and `trained`.
     """
     features = distances(run["positions"]).swapaxes(0, 1)
     folded = is_folded(features, distances(run["native"]), threshold)
@@ -208,13 +209,18 @@ def learn(run, *, trained, threshold, lagtime=1, max_iter=1000, seed=0):
         random_state=seed,
     ).fit(list(features[chosen]), temperature=list(run["temperature"][chosen]))
     found = model.expectation(list(folded[chosen].astype(float)), everything)
-    rows = [folded[run["temperature"] == t].mean(axis=1) for t in everything]
+    copies = pd.DataFrame(
+        {"T": run["temperature"], "melted": run["melted"], "folded": folded.mean(axis=1)}
+    )
+    started = copies.pivot_table(index="T", columns="melted", values="folded")
     table = pd.DataFrame(
         {
             "predicted": found.value,
             "error": found.standard_error,
-            "simulated": [copies.mean() for copies in rows],
-            "simulated error": [pd.Series(copies).sem() for copies in rows],
+            "simulated": copies.groupby("T").folded.mean(),
+            "simulated error": copies.groupby("T").folded.sem(),
+            "started folded": started.get(False),
+            "started melted": started.get(True),
             "trained": np.isin(everything, trained),
         }
     )

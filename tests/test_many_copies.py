@@ -69,7 +69,12 @@ def two_state_run(rng, n_copies=48, n_frames=400, n_atoms=4):
     native = np.outer(np.arange(n_atoms), [0.3, 0.0, 0.0])
     stretch = np.where(folded, 1.0, 2.0)[..., None, None]
     noise = 0.02 * rng.standard_normal((n_frames, n_copies, n_atoms, 3))
-    return {"positions": stretch * native + noise, "native": native, "temperature": temperature}
+    return {
+        "positions": stretch * native + noise,
+        "native": native,
+        "temperature": temperature,
+        "melted": np.arange(n_copies) < n_copies // 2,
+    }
 
 
 def test_folded_population_at_temperatures_left_out(many_copies, rng):
@@ -84,6 +89,8 @@ def test_folded_population_at_temperatures_left_out(many_copies, rng):
     assert (np.abs(table.simulated - exact) < 5 * simulated_error).all()
     assert (np.abs(table.predicted - exact) < 5 * np.hypot(table.error, simulated_error)).all()
     assert table.error.max() < 0.05
+    halves = (table["started folded"] + table["started melted"]) / 2
+    np.testing.assert_allclose(halves, table.simulated)
 
 
 @pytest.mark.parametrize("script", ["chignolin.py", "gnra_tetraloop.py"])
