@@ -56,6 +56,10 @@ def test_folded_is_what_looks_like_the_file(many_copies, rng):
     np.testing.assert_allclose(features[0], pdist(native))
     known = many_copies.distances(native)
     assert many_copies.is_folded(features, known, 0.15).tolist() == [True, True, True, False]
+    size = np.sqrt(np.mean(known**2))
+    near, far = (many_copies.distances(native * (1 + off / size)) for off in (0.14, 0.16))
+    assert many_copies.is_folded(near, known, 0.15)
+    assert not many_copies.is_folded(far, known, 0.15)
 
 
 def two_state_run(rng, n_copies=48, n_frames=400, n_atoms=4):
@@ -88,7 +92,7 @@ def test_folded_population_at_temperatures_left_out(many_copies, rng):
     simulated_error = table["simulated error"].to_numpy()
     assert (np.abs(table.simulated - exact) < 5 * simulated_error).all()
     assert (np.abs(table.predicted - exact) < 5 * np.hypot(table.error, simulated_error)).all()
-    assert table.error.max() < 0.05
+    assert np.abs(table.predicted - exact).max() < 0.08
     halves = (table["started folded"] + table["started melted"]) / 2
     np.testing.assert_allclose(halves, table.simulated)
 
