@@ -15,6 +15,11 @@ TINY = ["--frames", "1000", "--reference-frames", "1000", "--samples", "1000", "
     [
         ("temperature_transfer.py", [*TINY, "--seeds", "0", "--system", "three-hole"], "JS sample"),
         ("temperature_transfer.py", [*TINY, "--seeds", "0", "--system", "lj7"], "JS weights"),
+        (
+            "alanine_dipeptide.py",
+            ["--seeds", "0", "--frames", "200", "--max-iter", "10", "--estimators", "1"],
+            "Jensen-Shannon divergence of weighted frames",
+        ),
         ("flow_step.py", ["--repeats", "1"], "training step, batch 1024"),
     ],
 )
