@@ -33,6 +33,7 @@ lint: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/temperature_transfer.py
+	$(BIN)/python benchmarks/alanine_dipeptide.py
 	$(BIN)/python benchmarks/flow_step.py
 	$(BIN)/python benchmarks/featurize.py
 

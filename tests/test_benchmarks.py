@@ -29,6 +29,11 @@ SHORT = f"{TINY} --reference-frames 1000"
         ("error_bars.py", "--system three-hole --repeats 2 --frames 1000", "n_estimators=5"),
         ("flow_step.py", "--repeats 1", "training step, batch 1024"),
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
+        (
+            "alanine_dipeptide.py",
+            "--seeds 0 --frames 200 --max-iter 10 --estimators 1",
+            "Jensen-Shannon divergence of weighted frames",
+        ),
     ],
 )
 def test_benchmark_runs(script, options, expected):
