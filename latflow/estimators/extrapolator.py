@@ -37,6 +37,7 @@ from latflow.estimators.reweighting import (
     Pooled,
     Route,
     learn_ensemble,
+    mixture_of,
     tilted_log_linear,
 )
 from latflow.estimators.stages import thin
@@ -95,7 +96,8 @@ class TemperatureExtrapolator(
         What h reads: all features, or the collective variables only. Features predict better where
         temperatures overlap in them; with hundreds of features that hardly overlap, take "cvs".
     n_estimators : int, default=1
-        Fits of h, each on a bootstrap over blocks, for error bars of the extrapolation itself.
+        Fits of h, each on a bootstrap over blocks: their mean answers, and their spread is part of
+        the error bars. Take 5 or more where error bars or far temperatures matter.
     temperature_range : tuple of float, optional
         Lowest and highest temperature that `sample` and `log_density` serve; 0.8 times the lowest
         to 1.5 times the highest simulated one if not given. Not needed by "tilted".
@@ -291,10 +293,11 @@ class TemperatureExtrapolator(
         self._routes = self._learn_routes(frames, pooled, rs, rng)
         segments = time_segments(frames.trajectory, frames.frame, np.asarray(frames.temperature))
         self._order, self._cuts = np.concatenate(segments), np.cumsum(list(map(len, segments)))[:-1]
-        self._mixtures = [_mixture(route, pooled) for route in self._routes]
+        self._mixtures = [mixture_of(route, pooled) for route in self._routes]
+        self._averaged = self._average_members() if len(self._routes) > 1 else None
         if frames.energy is not None and self.method == "enthalpy":
             energies = Energies(np.asarray(frames.energy))
-            self._mbar = energies, _mixture(energies, pooled)
+            self._mbar = energies, mixture_of(energies, pooled)
 
     def _learn_routes(
         self, frames: Frames, pooled: Pooled, rs: np.random.RandomState, rng: np.random.Generator
@@ -509,12 +512,9 @@ class TemperatureExtrapolator(
         return found
 
     def _weights(self, beta: float) -> FloatArray:
-        """Return normalised frame weights at an inverse temperature, averaged over members."""
-        members = [
-            mixture.frame_weights(route.reduced(beta))
-            for mixture, route in zip(self._mixtures, self._routes, strict=True)
-        ]
-        return np.asarray(np.mean(members, axis=0))
+        """Return normalised frame weights at an inverse temperature."""
+        route, mixture = self._consensus
+        return mixture.frame_weights(route.reduced(beta))
 
     def _pooled_log_density(self, z: FloatArray) -> FloatArray:
         """Return the log-density of the pooled simulations at points z."""
@@ -531,9 +531,3 @@ class TemperatureExtrapolator(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _mixture(route: Route, pooled: Pooled) -> Mixture:
-    u = np.stack([route.reduced(beta) for beta in pooled.betas], axis=1)
-    offsets = route.offsets(pooled)
-    return Mixture.build(u, offsets, pooled.origin, pooled.weights, pooled.blocks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,7 +23,7 @@ from latflow.estimators.stages import (
 )
 from latflow.nn.density_ratio import TemperatureClassifier
 from latflow.nn.training import Plan, Record, minimise
-from latflow.thermodynamics import free_energy_offsets, log_linear_energies
+from latflow.thermodynamics import Mixture, free_energy_offsets, log_linear_energies
 
 __all__ = [
     "Energies",
@@ -31,6 +31,8 @@ __all__ = [
     "Pooled",
     "learn_ensemble",
     "learn_log_linear",
+    "mean_route",
+    "mixture_of",
     "tilted_log_linear",
 ]
 
@@ -142,6 +144,21 @@ class Energies:
             mbar = import_extra("pymbar", "mbar").MBAR
             solved = mbar(u[order].T, np.bincount(pooled.origin), solver_protocol="robust").f_k
         return np.asarray(solved - solved[0])
+
+
+def mixture_of(route: Route, pooled: Pooled) -> Mixture:
+    """Solve for the f_k of a route and return the mixture of the pooled frames."""
+    u = np.stack([route.reduced(beta) for beta in pooled.betas], axis=1)
+    return Mixture.build(u, route.offsets(pooled), pooled.origin, pooled.weights, pooled.blocks)
+
+
+def mean_route(routes: Sequence[LogLinear]) -> LogLinear:
+    """Return the route of the mean h and c; a member without c counts as c = 0."""
+    order = max(route.coefficients.shape[1] for route in routes)
+    padded = [
+        np.pad(r.coefficients, ((0, 0), (0, order - r.coefficients.shape[1]))) for r in routes
+    ]
+    return LogLinear(np.mean(padded, axis=0), routes[0].beta0)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from sklearn.utils.validation import check_is_fitted
 
 from latflow._validation import check_per_frame, check_state
-from latflow.estimators.reweighting import Route
+from latflow.estimators.reweighting import LogLinear, Pooled, Route, mean_route, mixture_of
 from latflow.thermodynamics import (
     Mixture,
     state_differences,
@@ -58,7 +58,9 @@ class StateThermodynamicsMixin:
     _lengths: NDArray[np.int64] | None
     _mixtures: list[Mixture]
     _routes: list[Route]
-    _mbar: tuple[Route, Mixture] | None = None
+    _pooled: Pooled
+    _averaged: Member | None = None
+    _mbar: Member | None = None
     _beta: Callable[[ArrayLike], FloatArray]
     _named: Callable[[float | None], float]
     _range: Callable[[], tuple[float, float]]
@@ -175,7 +177,8 @@ class StateThermodynamicsMixin:
         -------
         MeltingTemperature
             (temperature, standard_error, slope); NaN where the population does not cross one half,
-            and a warning says so.
+            and a warning says so. The error alone is NaN where a member of the ensemble has no
+            crossing.
 
         Raises
         ------
@@ -189,8 +192,8 @@ class StateThermodynamicsMixin:
         others = _others(state, n_states)
         if not others:
             raise ValueError("Expected a model with two states or more, got one with one state.")
-        found = np.array([self._melting_point(m, state, others) for m in self._members])
-        if np.isnan(found).any():
+        t, error, slope = self._melting_point(self._consensus, state, others)
+        if np.isnan(t):
             low, high = self._range()
             warnings.warn(
                 f"The population of state {state} does not cross one half between temperatures "
@@ -198,12 +201,10 @@ class StateThermodynamicsMixin:
                 UserWarning,
                 stacklevel=2,
             )
-            return MeltingTemperature(np.nan, np.nan, np.nan)
-        t, error, slope = found.T
-        between = t.var(ddof=1) if len(t) > 1 else 0.0
-        return MeltingTemperature(
-            float(t.mean()), float(np.sqrt((error**2).mean() + between)), float(slope.mean())
-        )
+        elif len(self._routes) > 1:
+            found = [self._melting_point(member, state, others)[0] for member in self._members]
+            error = float(np.hypot(error, np.std(found, ddof=1)))  # NaN if one of them has none
+        return MeltingTemperature(t, error, slope)
 
     # -------------------------------------------------------------- inside
 
@@ -211,11 +212,32 @@ class StateThermodynamicsMixin:
     def _members(self) -> list[Member]:
         return list(zip(self._routes, self._mixtures, strict=True))
 
+    @property
+    def _consensus(self) -> Member:
+        """What answers: the only member, or the mean h of all of them.
+
+        One h far off weighs little in a mean of h, and much in a mean of weights.
+        """
+        if len(self._routes) == 1:
+            return self._members[0]
+        return self._averaged or self._average_members()
+
+    def _average_members(self) -> Member:
+        route = mean_route([route for route in self._routes if isinstance(route, LogLinear)])
+        return route, mixture_of(route, self._pooled)
+
+    def _estimate(
+        self, statistic: Callable[[Member], tuple[FloatArray, FloatArray]]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return a statistic and its error: of blocks, and of the spread over members."""
+        value, error = statistic(self._consensus)
+        if len(self._routes) > 1:
+            values = np.array([statistic(member)[0] for member in self._members])
+            error = np.sqrt(error**2 + values.var(axis=0, ddof=1))
+        return value, error
+
     def _differences(self, t: float, state: int, others: Sequence[int]) -> list[float]:
-        found = [self._member_differences(member, t, state, others) for member in self._members]
-        values, errors = np.array([v for v, _ in found]), np.array([e for _, e in found])
-        between = values.var(axis=0, ddof=1) if len(found) > 1 else 0.0
-        value, error = values.mean(axis=0), np.sqrt((errors**2).mean(axis=0) + between)
+        value, error = self._estimate(lambda m: self._member_differences(m, t, state, others))
         row = [*value, *error]
         if self._mbar is not None:
             mbar, mbar_error = self._member_differences(self._mbar, t, state, others)
@@ -264,15 +286,14 @@ class StateThermodynamicsMixin:
         return [self._named(float(t)) for t in np.atleast_1d(np.asarray(temperatures, dtype=float))]
 
     def _average(self, values: FloatArray, temperature: float) -> tuple[FloatArray, FloatArray]:
-        """Return means and errors: of blocks within a member, and of the spread over members."""
+        """Return means of the columns of `values` and their errors."""
         beta = float(self._beta(temperature))
-        found = [
-            mixture.average(values, mixture.frame_weights(route.reduced(beta)))
-            for mixture, route in zip(self._mixtures, self._routes, strict=True)
-        ]
-        means, errors = np.array([m for m, _ in found]), np.array([e for _, e in found])
-        spread_of_h = means.var(axis=0, ddof=1) if len(found) > 1 else 0.0
-        return means.mean(axis=0), np.sqrt((errors**2).mean(axis=0) + spread_of_h)
+
+        def statistic(member: Member) -> tuple[FloatArray, FloatArray]:
+            route, mixture = member
+            return mixture.average(values, mixture.frame_weights(route.reduced(beta)))
+
+        return self._estimate(statistic)
 
 
 def _others(state: int, n_states: int) -> list[int]:

@@ -14,7 +14,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from latflow._validation import check_count
-from latflow.estimators.reweighting import Pooled
 from latflow.estimators.states import StateThermodynamicsMixin
 from latflow.kinetics import markov_model
 from latflow.metrics import jensen_shannon, jensen_shannon_noise_floor
@@ -41,7 +40,6 @@ MOST_DIMENSIONS = 3  # that histograms can be made in
 class TrustMixin(StateThermodynamicsMixin):
     """Support, validation and cross-checks of a TemperatureExtrapolator."""
 
-    _pooled: Pooled
     sample: Callable[..., FloatArray]
     _order: IntArray | None = None
     _cuts: IntArray | None = None
