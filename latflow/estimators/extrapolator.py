@@ -296,7 +296,7 @@ class TemperatureExtrapolator(
         self._mixtures = [mixture_of(route, pooled) for route in self._routes]
         self._averaged = self._average_members() if len(self._routes) > 1 else None
         if frames.energy is not None and self.method == "enthalpy":
-            energies = Energies(np.asarray(frames.energy))
+            energies = Energies(np.asarray(frames.energy), by_pymbar=False)
             self._mbar = energies, mixture_of(energies, pooled)
 
     def _learn_routes(

@@ -122,9 +122,10 @@ class LogLinear:
 
 @dataclass(frozen=True)
 class Energies:
-    """u = beta U with potential energies per frame: MBAR."""
+    """u = beta U with potential energies per frame: MBAR, solved by pymbar if asked to."""
 
     energy: FloatArray
+    by_pymbar: bool = True
 
     def reduced(self, beta: float) -> FloatArray:
         """Return u(n), shape (n_frames,)."""
@@ -137,7 +138,7 @@ class Energies:
     def offsets(self, pooled: Pooled) -> FloatArray:
         """Return the f_k, by pymbar; it knows no frame weights, so unequal ones are solved here."""
         u = np.stack([self.reduced(beta) for beta in pooled.betas], axis=1)
-        if np.ptp(pooled.weights) > 0:
+        if not self.by_pymbar or np.ptp(pooled.weights) > 0:
             return free_energy_offsets(u, pooled.counts, pooled.weights)
         order = np.argsort(pooled.origin, kind="stable")
         with quiet("pymbar"):

@@ -59,9 +59,9 @@ class TrustMixin(StateThermodynamicsMixin):
             - `effective_sample_size`: Kish's, of the frames' weights;
             - `overlap`: the same as a share of that at the nearest simulated temperature;
             - `inside`: whether the temperature lies in the simulated range;
-            - `spread`: largest standard deviation of a population over the ensemble of h, as a
-              share of the largest change from the nearest simulated temperature (of 0.02 at
-              least); NaN with one estimator;
+            - `spread`: largest standard deviation, over the ensemble of h, of the change of a
+              population from the nearest simulated temperature, as a share of the largest change
+              (of 0.02 at least); NaN with one estimator;
             - `support`: "supported" inside the range with an overlap of at least 0.2,
               "extrapolated" where the overlap is at least 0.05 and the spread at most 0.5,
               "unsupported" otherwise. docs/trust.md says what these classes are worth.
@@ -174,9 +174,9 @@ class TrustMixin(StateThermodynamicsMixin):
         }
 
     def _spread(self, t: float, nearest: float) -> float:
-        """Return the ensemble's spread of populations in units of their predicted change."""
-        if len(self._routes) < 2 or np.isclose(t, nearest):
-            return np.nan if len(self._routes) < 2 else 0.0
+        """Return the ensemble's spread of the change of populations, as a share of it."""
+        if len(self._routes) < 2:
+            return np.nan
         n_states = self.estimator_.n_states_
         here, there = (
             np.array(
@@ -187,8 +187,9 @@ class TrustMixin(StateThermodynamicsMixin):
             )
             for beta in (float(self._beta(t)), float(self._beta(nearest)))
         )
-        change = np.abs((here - there).mean(axis=0)).max()
-        return float(here.std(axis=0, ddof=1).max() / max(change, LEAST_CHANGE))
+        change = here - there
+        size = max(np.abs(change.mean(axis=0)).max(), LEAST_CHANGE)
+        return float(change.std(axis=0, ddof=1).max() / size)
 
     def _judge(self, frames: Frames, t: float) -> pd.DataFrame:
         """Return the comparison at one temperature of the frames."""
