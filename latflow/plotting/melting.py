@@ -178,7 +178,7 @@ class MeltingCurveDisplay:
         if rows is None:
             raise ValueError(f"Expected `populations` of state {self.state}, got none.")
         colour = PALETTE[self.state % len(PALETTE)]
-        options = {"lw": 1.8, "label": f"state {self.state}", "zorder": 2.5} | kwargs
+        options = {"lw": 1.8, "label": f"state {self.state}"} | kwargs
         drawn = draw_population(
             self.ax_, rows, of_state(self.reference, self.state), colour, **options
         )

@@ -178,9 +178,10 @@ def draw_population(
     band = ax.fill_between(t, low, high, color=colour, alpha=0.25, lw=0)
     if simulated is None:
         return line, band, None
-    style = {"fmt": "o", "ms": 5, "capsize": 2, "color": colour, "markerfacecolor": "white"}
+    style = {"fmt": "o", "ms": 5, "capsize": 2, "color": colour, "mfc": "white", "zorder": 3}
+    found = simulated["population"].to_numpy(float)
     t = simulated.index.to_numpy(float)
-    bars = ax.errorbar(t, simulated["population"], simulated.get("standard_error"), **style)
+    bars = ax.errorbar(t, found, simulated.get("standard_error"), **style)
     return line, band, bars
 
 

@@ -31,7 +31,7 @@ VERDICTS = ("supported", "extrapolated", "unsupported")  # best first
 SHADES: dict[str, dict[str, Any]] = {
     "supported": {"facecolor": "#009E73", "alpha": 0.13, "lw": 0},
     "extrapolated": {"facecolor": "#E69F00", "alpha": 0.14, "lw": 0},
-    "unsupported": {"facecolor": "0.82", "edgecolor": "0.65", "hatch": "////", "lw": 0},
+    "unsupported": {"facecolor": "0.88", "edgecolor": "0.78", "hatch": "///", "lw": 0},
 }
 N_TEMPERATURES = 40
 MARGIN = 0.02  # of the range of temperatures
@@ -154,7 +154,7 @@ def _name(ax: Any, ends: tuple[float, float], verdict: str) -> None:
     width = ax.get_position().width * ax.figure.get_size_inches()[0]
     if (ends[1] - ends[0]) / (right - left) * width < LETTER * len(verdict):
         return
-    style = {"ha": "center", "va": "top", "fontsize": "small", "color": "0.3"}
-    ax.text(
-        sum(ends) / 2, 0.98, verdict, transform=ax.get_xaxis_transform(), gid="support", **style
-    )
+    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "small", "color": "0.3"}
+    if "hatch" in SHADES[verdict]:  # letters are hard to read on it
+        style["bbox"] = {"facecolor": SHADES[verdict]["facecolor"], "lw": 0, "pad": 1.5}
+    ax.text(sum(ends) / 2, 0.98, verdict, transform=ax.get_xaxis_transform(), **style)
