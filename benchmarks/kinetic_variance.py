@@ -6,9 +6,10 @@
 Each seed simulates anew and seeds the models. Folds are whole trajectories, the same for every
 method, scored by VAMP-2 at the lagtime of training (vamp2_scorer). VAMPNets are deeptime's, with
 latflow's encoder network (tanh, two layers of 32) on standardised features, and as many steps
-(1200 of 1024 pairs) as latflow's encoder may take by default; of Adam's peak rates 1e-3, 3e-3, 1e-2,
-3e-2 and 1e-1 (warm-up and cosine) 3e-2 was the best or within 0.001 of it. A tenth of the training
-trajectories chooses their best weights, as in latflow. TICA is linear in the features. One thread.
+(1200 of 1024 pairs) as latflow's encoder may take by default; of Adam's peak rates 1e-3, 3e-3,
+1e-2, 3e-2 and 1e-1 (warm-up and cosine) 3e-2 was the best or within 0.001 of it. A tenth of the
+training trajectories chooses their best weights, as in latflow. TICA is linear in the features. One
+thread.
 """
 
 import argparse

@@ -19,7 +19,7 @@ data = make_three_hole(200_000, temperature=1.0, random_state=0)
 exact = three_hole_timescales(1.0, 2)
 
 latf = LaTFEstimator(lagtime=2, encoder="linear", boltzmann_constant=1.0, random_state=0)
-fine = make_pipeline(latf, FromDeeptime(KMeans(100, fixed_seed=0, max_iter=50)))
+fine = make_pipeline(latf, FromDeeptime(KMeans(100, fixed_seed=0, max_iter=500)))
 cells = fine.fit(data.trajectories).predict(data.trajectories)
 states = fine[0].predict(data.trajectories)
 
@@ -31,3 +31,14 @@ print(of_cells.loc[1.5].round(3), "\n", of_states.loc[3.5].round(3))
 
 model = markov_model(states, 35, random_state=0)  # a deeptime BayesianMSMPosterior
 print(mean_first_passage_times(model, time_step=data.time_step).round(2))
+
+display = TimescalesDisplay(of_cells, time_unit="reduced", reference=exact).plot()
+display.lines_ += display.ax_.plot(
+    of_states.xs(0, level="process")["timescale"],
+    "s--",
+    color="0.2",
+    ms=4,
+    label="process 0 of the states",
+)
+display.ax_.legend(frameon=False)
+display.figure_.savefig("msm_timescales.png", dpi=150, bbox_inches="tight")

@@ -358,7 +358,13 @@ def test_bottleneck_tilt_and_lagtime_are_read(three_hole):
     """Defect 9."""
     X = three_hole["trajectories"][:6]
     base = outputs(fit_quietly(LaTFEstimator(**TINY), X), X)
-    for change in ({"bottleneck": 0.1}, {"tilt": 0.5}, {"lagtime": 20}, {"flow": "affine"}):
+    for change in (
+        {"bottleneck": 0.1},
+        {"kinetic_weight": 0.0},
+        {"tilt": 0.5},
+        {"lagtime": 20},
+        {"flow": "affine"},
+    ):
         assert not np.array_equal(outputs(fit_quietly(LaTFEstimator(**TINY | change), X), X), base)
 
 
@@ -405,10 +411,10 @@ def test_wildly_scaled_raw_features_end_in_finite_numbers(three_hole):
 
 
 def test_a_loss_that_stays_non_finite_is_a_convergence_warning(three_hole, monkeypatch):
-    def broken(self, x, *_):
-        return self.encoder(x).sum(dim=1) * float("nan")
+    def broken(self, x, *_, **__):
+        return self.encoder(x).sum() * float("nan")
 
-    monkeypatch.setattr(stages.LatentModel, "unflowed_pair_loss", broken)
+    monkeypatch.setattr(stages.LatentModel, "loss", broken)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = LaTFEstimator(**TINY | {"max_iter": 2000}).fit(three_hole["trajectories"][:4])

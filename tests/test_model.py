@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+import latflow
 from latflow.nn.density_ratio import TemperatureClassifier
-from latflow.nn.model import ConditionalDensity, LatentModel
+from latflow.nn.model import ConditionalDensity, LatentModel, vamp2
 
 
 def build(n_components=2, *, seed=0, n_states=4, randomise=True, scale=0.2, **changes):
@@ -80,6 +81,39 @@ def test_conditional_density_integrates_to_one_at_every_temperature():
     assert (found[0] - found[2]).abs().max() > 0.1
 
 
+def whole_loss(model, x, state, noise, *, kinetic=0.5, weights=None):
+    weights = torch.ones(len(x)).to(x) if weights is None else weights
+    return model.loss(
+        x, x.flip(0), state, noise, model.base(1.0), weights,
+        bottleneck=0.1, kinetic=kinetic, flow=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+def test_kinetic_term_is_the_vamp2_score_of_weighted_means(n_components):
+    model, (x, state, noise) = build(n_components), batch(n_components=n_components)
+    weights = torch.linspace(0.0, 2.0, len(x), dtype=torch.float64)
+    with torch.no_grad():
+        plain, with_it = (
+            float(whole_loss(model, x, state, noise, kinetic=k, weights=weights)) for k in (0, 0.5)
+        )
+        z = model.encoder(x).numpy()
+    expected = latflow.metrics.vamp2(z, z[::-1], weights=weights.numpy())
+    assert plain - with_it == pytest.approx(0.5 * expected, rel=1e-2)  # a slight ridge
+    assert with_it < plain - 0.5
+
+
+def test_kinetic_term_knows_no_linear_scale_of_the_variables():
+    z, later = torch.randn(
+        2, 50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
+    w = torch.ones(50, dtype=torch.float64)
+    turned = torch.tensor([[30.0, 10.0], [-10.0, 30.0]], dtype=torch.float64)
+    assert float(vamp2(z, later, w)) == pytest.approx(float(vamp2(z @ turned, later @ turned, w)))
+    assert float(vamp2(0 * z, later, w)) == 1.0
+    assert torch.isfinite(vamp2(z, later, 0 * w))
+
+
 @pytest.mark.parametrize("n_components", [1, 2, 3])
 def test_loss_is_its_formula_term_by_term(n_components):
     model = build(n_components)
@@ -91,11 +125,13 @@ def test_loss_is_its_formula_term_by_term(n_components):
     rate = q.log_prob(z).sum(dim=1) - base.log_prob(u) - logdet
     cross_entropy = torch.nn.functional.cross_entropy(model.decoder.net(z), state, reduction="none")
     assert torch.allclose(
-        model.pair_loss(x, state, noise, base, 0.3), cross_entropy + 0.3 * rate, atol=1e-10
+        model.pair_loss(model.encoder(x), state, noise, base, 0.3),
+        cross_entropy + 0.3 * rate,
+        atol=1e-10,
     )
     unflowed = q.log_prob(z).sum(dim=1) - base.log_prob(z)
     assert torch.allclose(
-        model.unflowed_pair_loss(x, state, noise, base, 0.3),
+        model.pair_loss(model.encoder(x), state, noise, base, 0.3, flow=False),
         cross_entropy + 0.3 * unflowed,
         atol=1e-10,
     )
@@ -108,8 +144,8 @@ def test_entropy_of_the_encoder_pulls_sigma_up_in_every_stage():
         with torch.no_grad():
             model.encoder.log_sigma.fill_(-12.0)
         x, state, noise = batch()
-        loss = model.pair_loss if flow else model.unflowed_pair_loss
-        loss(x, state, noise, model.base(1.0), 1.0).mean().backward()
+        mean = model.encoder(x)
+        model.pair_loss(mean, state, noise, model.base(1.0), 1.0, flow=flow).mean().backward()
         assert torch.allclose(
             model.encoder.log_sigma.grad, torch.tensor([-1.0], dtype=torch.float64), atol=1e-3
         )
@@ -118,24 +154,21 @@ def test_entropy_of_the_encoder_pulls_sigma_up_in_every_stage():
 def test_every_parameter_gets_a_gradient():
     model = build()
     x, state, noise = batch()
-    model.pair_loss(x, state, noise, model.base(1.0), 0.1).mean().backward()
+    whole_loss(model, x, state, noise).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad.abs().max() > 0, name
 
 
 def test_train_and_eval_give_the_same_value():
     model, (x, state, noise) = build(), batch()
-    base = model.base(1.0)
-    values = [
-        getattr(model, mode)().pair_loss(x, state, noise, base, 0.1) for mode in ("train", "eval")
-    ]
+    values = [whole_loss(getattr(model, mode)(), x, state, noise) for mode in ("train", "eval")]
     assert torch.equal(*values)
 
 
 def test_all_tensors_follow_the_module_to_another_device():
     model = build().to("meta")
     x, state, noise = (part.to("meta") for part in batch())
-    assert model.pair_loss(x, state, noise, model.base(1.0), 0.1).device.type == "meta"
+    assert whole_loss(model, x, state, noise).device.type == "meta"
 
 
 def test_weights_come_from_the_generator_alone():

@@ -181,6 +181,7 @@ WRONG_PARAMETERS = [
     ("boltzmann_constant", 0, POSITIVE),
     ("reference_temperature", -1, POSITIVE),
     ("bottleneck", -1, "to be a finite number >= 0"),
+    ("kinetic_weight", -0.1, "to be a finite number >= 0"),
     ("tilt", NAN, "to be a finite number >= 0"),
     ("tol", -1, "to be a finite number >= 0"),
     ("validation_fraction", 1, "0 <= validation_fraction < 1"),

@@ -97,6 +97,9 @@ class LaTFEstimator(
         Shift and scale every feature to mean 0 and standard deviation 1 first.
     bottleneck : float, default=1e-3
         Weight of the rate (Kullback-Leibler) term of the loss.
+    kinetic_weight : float, default=1.0
+        Weight of the kinetic variance (VAMP-2 at `lagtime`) of the variables in the loss: it makes
+        every component slow, also those that the states do not need. 0 gives the paper's loss.
     tilt : float, default=2.0
         Of the base density; 0 gives a Gaussian.
     flow : {"spline", "affine"}, default="spline"
@@ -181,6 +184,7 @@ class LaTFEstimator(
         n_states: int | str = "auto",
         standardize: bool = True,
         bottleneck: float = 1e-3,
+        kinetic_weight: float = 1.0,
         tilt: float = 2.0,
         flow: str = "spline",
         n_transforms: int = 3,
@@ -205,6 +209,7 @@ class LaTFEstimator(
         self.n_states = n_states
         self.standardize = standardize
         self.bottleneck = bottleneck
+        self.kinetic_weight = kinetic_weight
         self.tilt = tilt
         self.flow = flow
         self.n_transforms = n_transforms
@@ -285,7 +290,7 @@ class LaTFEstimator(
         check_count(self.n_refinements, "n_refinements", minimum=0)
         for name in ("learning_rate", "boltzmann_constant"):
             check_positive(getattr(self, name), name)
-        for name in ("bottleneck", "tilt", "tol"):
+        for name in ("bottleneck", "kinetic_weight", "tilt", "tol"):
             check_positive(getattr(self, name), name, allow_zero=True)
         check_fraction(self.validation_fraction, "validation_fraction")
         check_option(self.encoder, "encoder", ENCODERS)
@@ -323,8 +328,9 @@ class LaTFEstimator(
             plan = Plan(self.max_iter, self.learning_rate, self.batch_size, tol=self.tol)
             with tqdm(disable=not self.verbose, desc="LaTF", unit="look") as bar:
                 fit = Fit(
-                    model, data, torch.as_tensor(labels, device=device), self.bottleneck, plan,
-                    self.n_refinements, generator, on_record=progress_of(bar),
+                    model, data, torch.as_tensor(labels, device=device), self.bottleneck,
+                    self.kinetic_weight, plan, self.n_refinements, generator,
+                    on_record=progress_of(bar),
                 ).run()  # fmt: skip
             fit.on_record = None
             return fit

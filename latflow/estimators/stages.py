@@ -198,6 +198,7 @@ class Fit:
     data: TrainingData
     labels: Tensor
     bottleneck: float
+    kinetic_weight: float
     plan: Plan
     n_refinements: int
     generator: torch.Generator
@@ -216,7 +217,7 @@ class Fit:
         self.whiten()
         if not self.failed:
             self._minimise("joint", self.model, self._pair_losses(flow=True), JOINT)
-        self.relabel()
+        self._adopt(self._predicted())
         for part in (self.model.encoder, self.model.decoder):
             part.requires_grad_(False)
         if not self.failed:
@@ -224,14 +225,20 @@ class Fit:
         return self
 
     def refine(self) -> None:
-        """Train encoder and decoder and relabel, round after round, until labels stop changing."""
+        """Train encoder and decoder and relabel, round after round, until labels stop changing.
+
+        A single state is believed of the last round only: a decoder trained too little also
+        predicts the largest state everywhere.
+        """
         self.model.flow.requires_grad_(False)
         for number in range(1, self.n_refinements + 1):
             name = f"refinement {number}"
             self._minimise(name, self.model, self._pair_losses(flow=False), ROUND)
-            changed = self.relabel()
-            self.history[-1]["n_states"] = self.model.decoder.n_states
-            self.history[-1]["changed"] = changed
+            predicted = self._predicted()
+            if self._is_single(predicted) and number < self.n_refinements and not self.failed:
+                continue
+            changed = self._adopt(predicted)
+            self.history[-1] |= {"n_states": self.model.decoder.n_states, "changed": changed}
             self.settled = changed < LABEL_TOLERANCE or self.model.decoder.n_states == 1
             if self.settled or self.failed:
                 break
@@ -246,15 +253,23 @@ class Fit:
             covariance += torch.diag(encoder.log_sigma.double().exp() ** 2)
             self.model.flow.whiten(mean, covariance, data.base.deviation())
 
-    def relabel(self) -> float:
-        """Label every frame by its most probable state, drop the empty ones, largest first.
-
-        Returns the weight of the frames whose label changed.
-        """
+    def _predicted(self) -> Tensor:
+        """Return the most probable state of every frame, one lagtime later."""
         with torch.no_grad():
             x = self.data.x
             parts = [self.model.encoder(x[rows]) for rows in chunks(len(x))]
-            new = torch.cat([self.model.decoder(part).argmax(dim=1) for part in parts])
+            return torch.cat([self.model.decoder(part).argmax(dim=1) for part in parts])
+
+    def _is_single(self, new: Tensor) -> bool:
+        """Whether these labels are one state where the model still tells several."""
+        counted = new[self.data.weights > 0]
+        return self.model.decoder.n_states > 1 and bool((counted == counted[0]).all())
+
+    def _adopt(self, new: Tensor) -> float:
+        """Take new labels, drop the states that no weight is left in, number the largest first.
+
+        Returns the weight of the frames whose label changed.
+        """
         weights = self.data.weights
         changed = float((weights * (new != self.labels)).sum() / weights.sum())
         population = torch.zeros(
@@ -273,12 +288,13 @@ class Fit:
         self, *, flow: bool
     ) -> tuple[Callable[[Tensor], Tensor], Callable[[], float], int]:
         data, model = self.data, self.model
-        per_pair = model.pair_loss if flow else model.unflowed_pair_loss
 
         def loss(i: Tensor, j: Tensor, generator: torch.Generator) -> Tensor:
             noise = torch.randn(len(i), model.n_components, generator=generator).to(data.x)
-            values = per_pair(data.x[i], self.labels[j], noise, data.base.rows(i), self.bottleneck)
-            return weighted_mean(values, data.weights[i])
+            return model.loss(
+                data.x[i], data.x[j], self.labels[j], noise, data.base.rows(i), data.weights[i],
+                bottleneck=self.bottleneck, kinetic=self.kinetic_weight, flow=flow,
+            )  # fmt: skip
 
         i, j = data.pairs
         return (

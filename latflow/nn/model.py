@@ -2,18 +2,22 @@
 
     p(z, s | T) = p(s | z) p(z | T),        p(z | T) = p(f(z); tilt, T / T_ref) |det df/dz|
 
-with z drawn from the encoder q(z | x) = N(mu(x), diag(sigma^2)). A pair of frames one lagtime
-apart, the first at temperature T, the second in state s, has the loss
+with z drawn from the encoder q(z | x) = N(mu(x), diag(sigma^2)). A pair of frames (x, x') one
+lagtime apart, the first at temperature T, the second in state s, has the loss
 
     L = E_q[ -log p(s | z) ] + bottleneck E_q[ log q(z | x) - log p(z | T) ]
 
-Source: Qiu, John, Herron, Tiwary, Latent thermodynamic flows, arXiv:2507.03174, with the entropy
-of q kept in every stage: without it the encoder would shrink its scale without bound.
+and the pairs together the loss mean(L) - kinetic VAMP-2(mu(x), mu(x')).
+
+Sources: Qiu, John, Herron, Tiwary, Latent thermodynamic flows, arXiv:2507.03174, with the entropy
+of q kept in every stage: without it the encoder would shrink its scale without bound. VAMP-2: Wu,
+Noé, J. Nonlinear Sci. 30, 23 (2020). It is no part of the paper's loss (kinetic = 0), which leaves
+components undetermined that the states do not need.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,6 +30,7 @@ from latflow.nn.networks import Decoder, Encoder
 
 __all__ = ["ConditionalDensity", "LatentModel"]
 
+RIDGE = 1e-4
 BOUND = 5.0  # of standardised variables, and of a normal base
 
 
@@ -93,29 +98,63 @@ class LatentModel(nn.Module):
         u, logdet = self.flow.forward_and_logdet(z)
         return base.log_prob(u) + logdet
 
-    def pair_loss(
-        self, x: Tensor, state: Tensor, noise: Tensor, base: TiltedGaussian, bottleneck: float
-    ) -> Tensor:
-        """Return L for every pair; x and state may be batches of any length."""
-        return self._loss(x, state, noise, bottleneck, lambda z: self.log_density(z, base))
-
-    def unflowed_pair_loss(
-        self, x: Tensor, state: Tensor, noise: Tensor, base: TiltedGaussian, bottleneck: float
-    ) -> Tensor:
-        """Return L with f the identity: the loss of label refinement, before the flow exists."""
-        return self._loss(x, state, noise, bottleneck, base.log_prob)
-
-    def _loss(
+    def loss(
         self,
         x: Tensor,
+        later: Tensor,
         state: Tensor,
         noise: Tensor,
+        base: TiltedGaussian,
+        weights: Tensor,
+        *,
         bottleneck: float,
-        log_prior: Callable[[Tensor], Tensor],
+        kinetic: float,
+        flow: bool,
     ) -> Tensor:
-        z, log_q = self.encoder.noisy(x, noise)
+        """Return the loss of pairs of frames (x, later), a scalar; their weights average 1.
+
+        Without `flow` f is the identity: the loss of label refinement, before the flow exists.
+        """
+        if kinetic:
+            mean, mean_later = self.encoder(torch.cat([x, later])).split(len(x))
+        else:
+            mean = self.encoder(x)
+        value: Tensor = (
+            weights * self.pair_loss(mean, state, noise, base, bottleneck, flow)
+        ).mean()
+        return value - kinetic * vamp2(mean, mean_later, weights) if kinetic else value
+
+    def pair_loss(
+        self,
+        mean: Tensor,
+        state: Tensor,
+        noise: Tensor,
+        base: TiltedGaussian,
+        bottleneck: float,
+        flow: bool = True,
+    ) -> Tensor:
+        """Return L for every pair, from mu(x); `flow` as for :meth:`loss`."""
+        z, log_q = self.encoder.noisy(mean, noise)
+        log_prior = self.log_density(z, base) if flow else base.log_prob(z)
         cross_entropy: Tensor = -self.decoder(z).gather(1, state.unsqueeze(1)).squeeze(1)
-        return cross_entropy + bottleneck * (log_q - log_prior(z))
+        return cross_entropy + bottleneck * (log_q - log_prior)
+
+
+def vamp2(z: Tensor, later: Tensor, weights: Tensor) -> Tensor:
+    """Return 1 + the squared Frobenius norm of C00^(-1/2) C01 C11^(-1/2) over weighted pairs."""
+    share = (weights / weights.sum().clamp_min(torch.finfo(z.dtype).tiny)).unsqueeze(1)
+    a, b = z - (share * z).sum(dim=0), later - (share * later).sum(dim=0)
+    c01 = (share * a).T @ b
+    left, right = _solve((share * a).T @ a, c01), _solve((share * b).T @ b, c01.T)
+    return 1 + (left * right.T).sum()
+
+
+def _solve(covariance: Tensor, target: Tensor) -> Tensor:
+    """Return covariance^(-1) target; a slight ridge keeps collinear components finite."""
+    ridge = RIDGE * (covariance.diagonal().mean() + RIDGE)
+    eye = torch.eye(len(covariance)).to(target)
+    solved: Tensor = torch.linalg.solve(covariance + ridge * eye, target)
+    return solved
 
 
 class ConditionalDensity(nn.Module):

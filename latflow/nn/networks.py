@@ -60,9 +60,9 @@ class Encoder(nn.Module):
         """Return mu(x), the noise-free collective variables."""
         return self.mean(x)  # type: ignore[no-any-return]
 
-    def noisy(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z = mu(x) + sigma * noise and log q(z given x) up to the noise's own density."""
-        z = self.mean(x) + self.log_sigma.exp() * noise
+    def noisy(self, mean: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z = mu(x) + sigma * noise for mu(x) = mean, and log q(z given x)."""
+        z = mean + self.log_sigma.exp() * noise
         gauss = -0.5 * (noise * noise).sum(dim=1) - 0.5 * noise.shape[1] * math.log(2 * math.pi)
         return z, gauss - self.log_sigma.sum()
 

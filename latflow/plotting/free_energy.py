@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latflow._validation import check_count, check_latent_points, check_option, import_extra
 from latflow.estimators.extrapolator import UNITS, TemperatureExtrapolator
+from latflow.estimators.latf import LaTFEstimator
 from latflow.plotting.style import PALETTE, energy_unit, panels, temperature_unit
 
 __all__ = ["FreeEnergyDisplay"]
@@ -20,6 +21,8 @@ FloatArray = NDArray[np.float64]
 MARGIN = 0.05
 DEEPEST_IN_KT = 6.0
 ABOVE_SCALE = "0.9"
+N_DRAWN = 5000  # samples a temperature that tell where a flow's density lies
+TAIL = 1e-3
 ROWS = ("generated", "simulated")
 
 
@@ -81,7 +84,7 @@ class FreeEnergyDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: TemperatureExtrapolator,
+        estimator: LaTFEstimator | TemperatureExtrapolator,
         *,
         temperature: ArrayLike,
         reference: Mapping[float, ArrayLike] | None = None,
@@ -91,12 +94,12 @@ class FreeEnergyDisplay:
         axes: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Compute the surfaces of a fitted extrapolator and draw them.
+        """Compute the surfaces of a fitted estimator and draw them.
 
         Parameters
         ----------
-        estimator : TemperatureExtrapolator
-            Fitted, with one or two components.
+        estimator : LaTFEstimator or TemperatureExtrapolator
+            Fitted, with one or two components. The first knows no support: nothing is left white.
         temperature : float or array_like of shape (n_temperatures,)
         reference : dict of float to array_like of shape (n_samples, n_components), optional
             Simulated collective variables per temperature, drawn below as -log of their histogram
@@ -104,7 +107,8 @@ class FreeEnergyDisplay:
         unit : {"energy", "kT"}, default="energy"
             "energy" is kJ/mol with the default `boltzmann_constant`.
         n_grid : int, default=80
-            Points along each collective variable, over the training frames and a small margin.
+            Points along each collective variable, over the training frames (of a LaTFEstimator,
+            over 99.8 % of what it generates) and a small margin.
         vmax : float, optional
             Upper end of the scale, in `unit`; 6 k_B T of the highest temperature if not given.
         axes, **kwargs
@@ -121,9 +125,11 @@ class FreeEnergyDisplay:
         """
         check_is_fitted(estimator)
         check_option(unit, "unit", UNITS)
-        points = _grid(estimator.z_, check_count(n_grid, "n_grid", minimum=2))
+        check_count(n_grid, "n_grid", minimum=2)
         temperatures = np.atleast_1d(np.asarray(temperature, dtype=np.float64))
-        kt = estimator.estimator_.boltzmann_constant * temperatures
+        points = _grid(_visited(estimator, temperatures), n_grid)
+        inner = estimator if isinstance(estimator, LaTFEstimator) else estimator.estimator_
+        kt = inner.boltzmann_constant * temperatures
         scale = kt if unit == "energy" else np.ones_like(kt)
         mesh = np.stack(np.meshgrid(*points, indexing="ij"), axis=-1)
         simulated = None
@@ -133,11 +139,14 @@ class FreeEnergyDisplay:
         display = cls(
             temperatures=temperatures,
             grid=points,
-            generated=[estimator.free_energy(mesh, float(t), unit=unit) for t in temperatures],
+            generated=[
+                factor * _surface(estimator, mesh, float(t))
+                for t, factor in zip(temperatures, scale, strict=True)
+            ],
             simulated=simulated,
             trained=estimator.temperatures_,
-            energy_unit=energy_unit(estimator.estimator_) if unit == "energy" else "k_B T",
-            temperature_unit=temperature_unit(estimator.estimator_),
+            energy_unit=energy_unit(inner) if unit == "energy" else "k_B T",
+            temperature_unit=temperature_unit(inner),
             vmax=DEEPEST_IN_KT * float(scale.max()) if vmax is None else vmax,
         )
         return display.plot(axes=axes, **kwargs)
@@ -219,6 +228,27 @@ class FreeEnergyDisplay:
     def _energy_label(self) -> str:
         unit = "$k_\\mathrm{B}T$" if self.energy_unit == "k_B T" else self.energy_unit
         return f"free energy ({unit})"
+
+
+def _visited(
+    estimator: LaTFEstimator | TemperatureExtrapolator, temperatures: FloatArray
+) -> FloatArray:
+    """Return collective variables of the training frames, or the range of generated ones."""
+    if not isinstance(estimator, LaTFEstimator):
+        return estimator.z_
+    drawn = [estimator.sample(N_DRAWN, float(t), random_state=0) for t in temperatures]
+    return np.asarray(np.quantile(np.concatenate(drawn), [TAIL, 1 - TAIL], axis=0))
+
+
+def _surface(
+    estimator: LaTFEstimator | TemperatureExtrapolator, mesh: FloatArray, temperature: float
+) -> FloatArray:
+    """Return the free energy in k_B T on a mesh, its minimum 0."""
+    if not isinstance(estimator, LaTFEstimator):
+        return estimator.free_energy(mesh, temperature, unit="kT")
+    flat = mesh.reshape(-1, mesh.shape[-1])
+    energy = -estimator.log_density(flat, temperature).reshape(mesh.shape[:-1])
+    return np.asarray(energy - energy.min())
 
 
 def _grid(z: FloatArray, n_grid: int) -> tuple[FloatArray, ...]:
