@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from latflow._validation import check_output
 from latflow.demo import readable, run_demo
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.estimators.extrapolator import COLDER, HOTTER, METHODS
 from latflow.estimators.latf import BOLTZMANN_CONSTANT, ENCODERS
 from latflow.persistence import VERSION, load, save
-from latflow.report import check_output, replacing
+from latflow.report import replacing
 
 __all__ = ["main"]
 

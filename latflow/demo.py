@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Bunch
 
-from latflow._validation import check_count, check_temperature, import_extra
+from latflow._validation import check_count, check_output, check_temperature, import_extra
 from latflow.datasets import make_lj7
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.estimators.extrapolator import COLDER, HOTTER
 from latflow.metrics import jensen_shannon, jensen_shannon_noise_floor
 from latflow.plotting import FreeEnergyDisplay, HistoryDisplay, PopulationsDisplay
-from latflow.report import Section, check_output, write_report
+from latflow.report import Section, write_report
 
 __all__ = ["DemoResult", "readable", "run_demo"]
 

@@ -15,7 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-__all__ = ["Section", "check_output", "replacing", "write_report"]
+from latflow._validation import check_output
+
+__all__ = ["Section", "replacing", "write_report"]
 
 DPI = 144
 CSS_PIXELS_PER_INCH = 96
@@ -132,32 +134,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def check_output(path: str | os.PathLike[str], name: str = "path") -> Path:
-    """Return a path that can be written to, as far as that can be told before writing.
-
-    Parameters
-    ----------
-    path : str or path-like
-    name : str, default="path"
-        What the errors call it.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    OSError
-        If its folder does not exist or it is a folder itself.
-    """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"Expected `{name}` in an existing folder, got {target}.")
-    if target.is_dir():
-        raise IsADirectoryError(f"Expected `{name}` to be a file, got the folder {target}.")
-    return target
 
 
 def _section(section: Section) -> str:

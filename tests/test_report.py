@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from latflow.report import Section, check_output, replacing, write_report
+from latflow._validation import check_output
+from latflow.report import Section, replacing, write_report
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
