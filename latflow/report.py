@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from latflow._validation import check_output
+from latflow._validation import check_output, import_extra
 
-__all__ = ["Section", "replacing", "write_report"]
+__all__ = ["Section", "blank_figure", "replacing", "write_report"]
 
 DPI = 144
 CSS_PIXELS_PER_INCH = 96
@@ -108,6 +108,22 @@ def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence
     with replacing(target) as file:
         file.write(page.encode())
     return target
+
+
+def blank_figure(width: float, height: float) -> Any:
+    """Return a figure that pyplot does not know, so that nothing has to be closed.
+
+    Parameters
+    ----------
+    width, height : float
+        In inches.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    figures = import_extra("matplotlib.figure", "plot")
+    return figures.Figure(figsize=(width, height), layout="constrained")
 
 
 @contextmanager

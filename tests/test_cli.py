@@ -14,7 +14,8 @@ import pytest
 from sklearn.utils import Bunch
 
 import latflow
-import latflow.cli
+import latflow.cli.demo
+import latflow.cli.fit
 from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.cli import main
 from latflow.datasets import make_three_hole
@@ -162,7 +163,11 @@ class TestFitRefuses:
         ("file", "sentence"),
         [
             ("none.npy", "Expected an array in none.npy, found no such file."),
-            ("table.csv", "Expected a file that ends in .npy or .npz, got table.csv."),
+            (
+                "table.csv",
+                "Expected a file that ends in .npy or .npz (features) or in .xtc, .dcd, .trr, .nc, "
+                ".h5, .pdb (trajectory), got table.csv.",
+            ),
             (
                 "flat.npy",
                 "Expected trajectory 1 of shape (n_frames, n_features) in flat.npy, got (600,).",
@@ -250,7 +255,7 @@ class TestFitRefuses:
 
         Path("model.latflow").write_text("old")
         monkeypatch.setattr(LaTFEstimator, "fit", lambda self, *_, **__: self)
-        monkeypatch.setattr(latflow.cli, "save", full)
+        monkeypatch.setattr(latflow.cli.fit, "save", full)
         found = self.refused(capsys, "cold.npy", "--temperature", "1")
         assert found == "No space left on device: model.latflow."
         assert Path("model.latflow").read_text() == "old"
@@ -322,7 +327,7 @@ class TestDemo:
             options["report"]("simulated T = 0.3")
             return SimpleNamespace(table=table, timings={"total": 3.2}, path="d.html", notes=("n",))
 
-        monkeypatch.setattr(latflow.cli, "run_demo", run)
+        monkeypatch.setattr(latflow.cli.demo, "run_demo", run)
         options = ["--output", "d.html", "--frames", "70", "--seed", "5", "--jobs", "3"]
         assert main(["demo", *options]) == 0
         asked.pop("report")
@@ -346,7 +351,7 @@ class TestProgram:
             main(["--version"])
         assert capsys.readouterr().out == f"latflow {latflow.__version__}\n"
 
-    @pytest.mark.parametrize("command", ["demo", "fit", "sample"])
+    @pytest.mark.parametrize("command", ["demo", "featurize", "fit", "sample", "report"])
     def test_help_of_every_command(self, capsys: pytest.CaptureFixture[str], command: str) -> None:
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
@@ -354,11 +359,33 @@ class TestProgram:
         assert out.startswith(f"usage: latflow {command}")
         assert "default: " in out
 
-    @pytest.mark.parametrize("arguments", [[], ["train"], ["fit", "a.npy"], ["demo", "--fast"]])
-    def test_usage_errors(self, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    @pytest.mark.parametrize(
+        ("arguments", "existing"),
+        [
+            ([], "demo, featurize, fit, sample, report"),
+            (["train"], "demo"),
+            (["fit", "a.npy"], "--temperature"),
+            (["fit", "--temperature", "300"], "FILE"),
+            (["featurize"], "FILE"),
+            (["report"], "MODEL or --trajectory"),
+            (["report", "m", "--trajectory", "a.xtc"], "MODEL or --trajectory"),
+            (["sample", "m"], "--output"),
+            (["demo", "--fast"], "--output, --frames, --seed, --jobs"),
+            (["fit", "a.npy", "--lagtme", "3"], "--lagtime"),
+        ],
+    )
+    def test_usage_errors_are_one_line_that_says_what_exists(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], existing: str
+    ) -> None:
+        before = sorted(folder.iterdir())
         with pytest.raises(SystemExit, match="2"):
             main(arguments)
-        assert "usage: latflow" in capsys.readouterr().err
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        assert err.startswith("latflow")
+        assert existing in err
+        assert sorted(folder.iterdir()) == before
 
     @pytest.mark.parametrize(
         "error", [ValueError, OSError, ImportError, TypeError, FileNotFoundError]
@@ -372,11 +399,11 @@ class TestProgram:
         def fail(**_: Any) -> None:
             raise error("What went wrong.")
 
-        monkeypatch.setattr(latflow.cli, "run_demo", fail)
+        monkeypatch.setattr(latflow.cli.demo, "run_demo", fail)
         assert main(["demo"]) == 2
         assert capsys.readouterr() == ("", "latflow: What went wrong.\n")
 
     def test_a_bug_is_not_hidden(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(latflow.cli, "run_demo", lambda **_: {}["x"])
+        monkeypatch.setattr(latflow.cli.demo, "run_demo", lambda **_: {}["x"])
         with pytest.raises(KeyError):
             main(["demo"])
