@@ -18,7 +18,7 @@ from latflow.plotting.style import energy_unit, temperature_unit
 from latflow.report import MISSING, Section, blank_figure
 from latflow.thermodynamics import effective_sample_size
 
-__all__ = ["model_sections"]
+__all__ = ["model_sections", "population_table"]
 
 FloatArray = NDArray[np.float64]
 Model = LaTFEstimator | TemperatureExtrapolator
@@ -85,10 +85,10 @@ def _wanted(model: Model, temperatures: Sequence[float] | None) -> list[float]:
 def _about(model: Model, wanted: list[float]) -> Section:
     inner = _inner(model)
     unit = temperature_unit(inner)
-    simulated = ", ".join(f"{t:g}" for t in model.temperatures_) or "one unnamed temperature"
-    states = "state" if inner.n_states_ == 1 else "states"
+    simulated = _listed(model.temperatures_) or "one unnamed temperature"
     text = (
-        f"{inner.n_states_} metastable {states} in {inner.n_components} collective variable(s), "
+        f"{_number(inner.n_states_, 'metastable state')} in "
+        f"{_number(inner.n_components, 'collective variable')}, "
         f"learned from {_n_frames(model):,} frames of {inner.n_features_in_} features, simulated "
         f"at {simulated} {unit}".rstrip()
         + f", with a lagtime of {inner.lagtime} frames. "
@@ -99,24 +99,14 @@ def _about(model: Model, wanted: list[float]) -> Section:
         text += "\n\nThe labels had not settled at the end of the fit: take more steps (max_iter)."
     few = [t for t in wanted if _effective(model, t) < FEW_FRAMES]
     if few:
-        names = ", ".join(f"{t:g}" for t in few)
         text += (
-            f"\n\nAt {names} {unit}".rstrip() + " the frames' weights rest on fewer than "
+            f"\n\nAt {_listed(few)} {unit}".rstrip() + " the frames' weights rest on fewer than "
             f"{FEW_FRAMES} frames in effect: what is said there is hardly supported."
         )
     return Section("", text)
 
 
 def _populations(model: Model, wanted: list[float]) -> Section:
-    inner = _inner(model)
-    names = [f"state {k}" for k in range(inner.n_states_)]
-    rows = []
-    asked: list[float | None] = [*wanted] if wanted else [None]
-    for t in asked:
-        row: dict[str, Any] = {"T": MISSING if t is None else f"{t:g}", "role": _role(model, t)}
-        rows.append(row | dict(zip(names, _shares(model, t), strict=True)))
-        if isinstance(model, TemperatureExtrapolator) and t is not None:
-            rows[-1]["effective frames"] = f"{_effective(model, t):.0f}"
     if isinstance(model, TemperatureExtrapolator) and wanted:
         text = (
             "Equilibrium population of each state ± one standard error over blocks of the "
@@ -124,7 +114,7 @@ def _populations(model: Model, wanted: list[float]) -> Section:
         )
     else:
         text = "Share of the frames in each state."
-    return Section("State populations", text, pd.DataFrame(rows))
+    return Section("State populations", text, _population_table(model, wanted))
 
 
 def _surfaces(model: Model, wanted: list[float]) -> Section | None:
@@ -193,6 +183,47 @@ def _training(model: Model) -> Section:
 
 
 # ------------------------------------------------------------------ numbers
+
+
+def population_table(model: Model, temperatures: Sequence[float] | None = None) -> pd.DataFrame:
+    """Return the population of each state as text, one row per temperature.
+
+    Parameters
+    ----------
+    model, temperatures
+        As for :func:`model_sections`.
+
+    Returns
+    -------
+    DataFrame
+        Columns `T`, `role` (simulated, interpolated or extrapolated), `state 0`, ... and, of a
+        TemperatureExtrapolator, `effective frames`.
+    """
+    check_is_fitted(model)
+    return _population_table(model, _wanted(model, temperatures))
+
+
+def _population_table(model: Model, wanted: list[float]) -> pd.DataFrame:
+    names = [f"state {k}" for k in range(_inner(model).n_states_)]
+    rows = []
+    asked: list[float | None] = [*wanted] if wanted else [None]
+    for t in asked:
+        row: dict[str, Any] = {"T": MISSING if t is None else f"{t:g}", "role": _role(model, t)}
+        row |= dict(zip(names, _shares(model, t), strict=True))
+        if isinstance(model, TemperatureExtrapolator) and t is not None:
+            row["effective frames"] = f"{_effective(model, t):.0f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _listed(values: Sequence[float] | FloatArray) -> str:
+    """Write numbers as 1, 2 and 3."""
+    *first, last = [f"{v:g}" for v in values] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _number(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _inner(model: Model) -> LaTFEstimator:

@@ -82,9 +82,9 @@ def read_features(arguments: argparse.Namespace) -> tuple[list[NDArray[Any]], li
     if all(Path(file).suffix in EXTENSIONS for file in files):
         data = read_molecules(arguments, temperature)
         return data.trajectories, data.temperature
-    _check_no_molecules(arguments, "with arrays of features")
     for file in files:
         _check_suffix(Path(file))
+    _check_no_molecules(arguments, "with arrays of features")
     arrays = [read_array(file, f"trajectory {k}", n_axes=2) for k, file in enumerate(files)]
     return arrays, temperature
 

@@ -6,12 +6,12 @@ import argparse
 from typing import Any
 
 from latflow._validation import check_output, check_temperature, import_extra
-from latflow.cli.fit import Model, add_model_options, fitted, populations
+from latflow.cli.fit import LINE_WIDTH, Model, add_model_options, fitted
 from latflow.cli.inputs import add_files, add_molecules
 from latflow.estimators.extrapolator import COLDER, HOTTER
 from latflow.persistence import load, save
 from latflow.report import write_report
-from latflow.summary import model_sections
+from latflow.summary import model_sections, population_table
 
 __all__ = ["add", "run"]
 
@@ -58,7 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     if saved is not None:
         save(model, saved)
         print(f"Saved: {saved}")
-    print(populations(model))
+    table = population_table(model, wanted)
+    print(table.set_index("T").to_string(line_width=LINE_WIDTH))
     print(f"Report: {output}")
 
 
