@@ -457,8 +457,9 @@ class TestConfig:
 
     def test_sets_options_and_the_command_line_wins(self, folder: Path) -> None:
         self.write(
-            'trajectory = ["cold.npy", "hot.npy"]\nlagtime = 5\nmax_iter = 60\nseed = 3\n'
-            '[fit]\ntemperature = [0.8, 1.4]\nboltzmann_constant = 1\nencoder = "linear"\n'
+            'trajectory = ["cold.npy", "hot.npy"]\nlagtime = 9\nmax_iter = 60\nseed = 3\n'
+            "[fit]\nlagtime = 5\ntemperature = [0.8, 1.4]\nboltzmann_constant = 1\n"
+            'encoder = "linear"\n'
             '[sample]\nn-samples = 7\noutput = "s.npy"\n'
         )
         assert main(["fit", "--config", "run.toml", "--seed", "4"]) == 0
@@ -526,6 +527,14 @@ class TestReport:
         out = capsys.readouterr().out
         assert "extrapolated" in out
         assert out.endswith("Report: r.html\n")
+
+    def test_of_a_fit_that_reaches_what_is_asked_for(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        files = ["--trajectory", "cold.npy", "hot.npy", "--temperature", "0.8", "1.4"]
+        assert main(["report", *files, "--at", "0.3", "3", *QUICK, "--save", "m"]) == 0
+        assert latflow.load("m").temperature_range == (0.3, 3.0)
+        assert "3  extrapolated" in capsys.readouterr().out
 
     def test_default_temperatures(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["report", "model.latflow"]) == 0

@@ -383,6 +383,17 @@ class TestErrors:
         with pytest.raises(OSError, match=r"Expected a whole file, got .*a.xtc"):
             found.nearest_frames(found.z_[:1])
 
+    def test_a_file_that_names_other_atoms(
+        self, latf: Any, three_hole: Any, sources: Any, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a.pdb"
+        argon(np.zeros((300, 13, 3))).save(str(path))
+        topology = topology_of(("ALA", "GLY"))
+        assert topology.n_atoms == 14
+        found = Structures(latf, three_hole["trajectories"][:1], path, topology)
+        with pytest.raises(ValueError, match=r"Expected 14 atoms in .*a.pdb, got 13"):
+            found.nearest_frames(found.z_[:1])
+
     def test_cells_in_some(self, latf: Any, three_hole: Any, sources: Any) -> None:
         bare = mdtraj.Trajectory(sources[1].xyz, sources[1].topology)
         mixed = Structures(latf, three_hole["trajectories"][:2], [sources[0], bare], stride=STRIDE)
