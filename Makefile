@@ -17,7 +17,7 @@ demo: $(READY)
 	$(BIN)/latflow demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 	$(MAKE) test-oldest
 
 # that scikit-learn hands pytest a generator, which pytest 9 warns of
@@ -33,7 +33,9 @@ lint: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/temperature_transfer.py
+	$(BIN)/python benchmarks/alanine_dipeptide.py
 	$(BIN)/python benchmarks/flow_step.py
+	$(BIN)/python benchmarks/featurize.py
 
 docs: $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[docs]"

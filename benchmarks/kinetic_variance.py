@@ -131,12 +131,13 @@ SYSTEMS = {  # simulation, lagtime, dimension, optimum where known
 }
 
 
-def methods(lagtime, dim, seed):
-    """Return one estimator per method."""
-    latf = {"lagtime": lagtime, "n_components": dim, "random_state": seed}
+def methods(lagtime, dim, seed, max_iter):
+    """Return one estimator per method; the encoder of latflow takes up to 1.2 times max_iter."""
+    latf = {"lagtime": lagtime, "n_components": dim, "max_iter": max_iter, "random_state": seed}
+    steps = round(1.2 * max_iter)
     return {
         "TICA": FromDeeptime(TICA(lagtime=lagtime, dim=dim)),
-        "VAMPNets": VAMPNets(lagtime, dim, random_state=seed),
+        "VAMPNets": VAMPNets(lagtime, dim, steps=steps, random_state=seed),
         "latflow, mlp": LaTFEstimator(encoder="mlp", **latf),
         "latflow, linear": LaTFEstimator(encoder="linear", **latf),
     }
@@ -184,7 +185,7 @@ def run(name, args):
     rows = []
     for seed in args.seeds:
         trajectories = simulate(args.frames, seed)
-        for method, estimator in methods(lagtime, dim, seed).items():
+        for method, estimator in methods(lagtime, dim, seed, args.max_iter).items():
             found = judge(estimator, trajectories, lagtime, args.folds)
             rows.append(found.assign(method=method, seed=seed))
     known = "" if optimum is None else f", exact optimum {optimum:.4f}"
@@ -198,6 +199,7 @@ def main():
     parser.add_argument("--systems", nargs="+", choices=tuple(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--frames", type=int, default=50_000)
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--max-iter", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     torch.set_num_threads(1)

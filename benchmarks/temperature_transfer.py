@@ -2,6 +2,8 @@
 
     python benchmarks/temperature_transfer.py            # both systems, three seeds, about 20 min
     python benchmarks/temperature_transfer.py --system lj7 --seeds 0 --frames 5000
+    python benchmarks/temperature_transfer.py --system lj7 --train 0.2 0.5 0.7 \\
+        --methods enthalpy mbar
 
 LJ7 is trained at T = 0.2 and 0.5 and judged in the model's own collective variables by the
 Jensen-Shannon divergence (nats, 40 x 40 bins over the simulated range, +0.5 a bin) from long
@@ -42,6 +44,7 @@ LJ7_TEMPERATURES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 HOLE_TEMPERATURES = (0.5, 0.7, 1.0, 1.2, 1.4, 2.0)
 HOLE_BOX = np.array([(-3.0, 3.0), (-2.5, 3.5)])
 BINS = 40
+METHODS = ["enthalpy", "mbar", "tilted", "enthalpy of CVs", "tilted, long"]
 
 
 def timed(function):
@@ -69,7 +72,7 @@ def join(*bunches):
     }
 
 
-def fit_all(data, seed, max_iter, wanted):
+def fit_all(data, seed, args, wanted):
     """Fit every method on the same variables; the tilted prior also with its own, longer fit.
 
     It alone carries all temperatures in one flow: 12 transforms, eight times the steps at half the
@@ -77,23 +80,23 @@ def fit_all(data, seed, max_iter, wanted):
     """
     X, metadata = data["trajectories"], {"temperature": data["temperature"]}
     options = {"encoder": "linear", "boltzmann_constant": 1.0, "random_state": seed}
-    settings = {"temperature_range": wanted, "max_iter": max_iter, "random_state": seed}
-    latf_options = options | {"max_iter": max_iter}
+    settings = {"temperature_range": wanted, "max_iter": args.max_iter, "random_state": seed}
+    latf_options = options | {"max_iter": args.max_iter}
     latf, t_latf = timed(lambda: LaTFEstimator(**latf_options).fit(X, **metadata))
     frozen = FrozenEstimator(latf)
+    long = LaTFEstimator(**options, n_transforms=12, max_iter=8 * args.max_iter, learning_rate=5e-3)
+    every = {
+        "enthalpy": TemperatureExtrapolator(frozen, **settings),
+        "mbar": TemperatureExtrapolator(frozen, method="mbar", **settings),
+        "tilted": TemperatureExtrapolator(frozen, method="tilted", **settings),
+        "enthalpy of CVs": TemperatureExtrapolator(frozen, enthalpy_input="cvs", **settings),
+        "tilted, long": TemperatureExtrapolator(long, method="tilted", random_state=seed),
+    }
     models, times = {}, {"LaTF": t_latf}
-    for method in ("enthalpy", "mbar", "tilted"):
-        energy = {"energy": data["energies"]} if method == "mbar" else {}
-        model = TemperatureExtrapolator(frozen, method=method, **settings)
-        models[method], times[method] = timed(lambda m=model, e=energy: m.fit(X, **metadata, **e))
-    variant = TemperatureExtrapolator(frozen, enthalpy_input="cvs", **settings)
-    models["enthalpy of CVs"], _ = timed(lambda: variant.fit(X, **metadata))
-    long = TemperatureExtrapolator(
-        LaTFEstimator(**options, n_transforms=12, max_iter=8 * max_iter, learning_rate=5e-3),
-        method="tilted",
-        random_state=seed,
-    )
-    models["tilted, long"], times["tilted, long"] = timed(lambda: long.fit(X, **metadata))
+    for name in args.methods:
+        model = every[name]
+        energy = {"energy": data["energies"]} if model.method == "mbar" else {}
+        models[name], times[name] = timed(lambda m=model, e=energy: m.fit(X, **metadata, **e))
     return models, times
 
 
@@ -236,15 +239,15 @@ def show(title, rows, times):
 
 
 def run_lj7(args):
-    """Train at T = 0.2 and 0.5, judge at 0.2 to 0.7."""
-    data = join(*(make_lj7(args.frames, t, random_state=k) for k, t in enumerate((0.2, 0.5))))
+    """Train at T = 0.2 and 0.5, or as asked for, judge at 0.2 to 0.7."""
+    data = join(*(make_lj7(args.frames, t, random_state=k) for k, t in enumerate(args.train)))
     references = {t: lj7_reference(t, args.reference_frames) for t in LJ7_TEMPERATURES}
     rows, times = [], []
     for seed in args.seeds:
-        models, seconds = fit_all(data, seed, args.max_iter, None)
+        models, seconds = fit_all(data, seed, args, None)
         rows += [{"seed": seed} | row for row in judge_lj7(models, references, args.samples)]
         times.append(seconds)
-    show("LJ7, trained at T = 0.2 and 0.5", rows, times)
+    show(f"LJ7, trained at T = {', '.join(map(str, args.train))}", rows, times)
 
 
 def run_three_hole(args):
@@ -254,7 +257,7 @@ def run_three_hole(args):
     )
     rows, times = [], []
     for seed in args.seeds:
-        models, seconds = fit_all(data, seed, args.max_iter, (0.5, 2.0))
+        models, seconds = fit_all(data, seed, args, (0.5, 2.0))
         rows += [{"seed": seed} | row for row in judge_three_hole(models, args.samples)]
         times.append(seconds)
     show("Three-hole potential, trained at k_B T = 0.7 and 1.4", rows, times)
@@ -269,6 +272,8 @@ def main():
     parser.add_argument("--system", choices=("lj7", "three-hole", "both"), default="both")
     parser.add_argument("--frames", type=int, default=50_000, help="per training temperature")
     parser.add_argument("--reference-frames", type=int, default=200_000)
+    parser.add_argument("--train", type=float, nargs="+", default=[0.2, 0.5], help="of LJ7")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--samples", type=int, default=200_000)
     parser.add_argument("--max-iter", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "check_per_trajectory",
     "check_positive",
     "check_range",
+    "check_state",
+    "check_table",
     "check_temperature",
     "check_temperatures",
     "check_temperatures_for",
@@ -176,6 +179,13 @@ def check_per_frame(values: ArrayLike, n_frames: int, name: str) -> FloatArray:
     return array
 
 
+def check_state(value: Any, n_states: int, name: str) -> int:
+    """Return the number of an existing state."""
+    if check_count(value, name, minimum=0) >= n_states:
+        raise ValueError(f"Expected `{name}` to be a state below {n_states}, got {value!r}.")
+    return int(value)
+
+
 def check_per_trajectory(values: Any, n_trajectories: int, name: str) -> list[float | None]:
     """Return one positive number per trajectory, from one for all or one each; or None each."""
     if values is None:
@@ -226,6 +236,24 @@ def check_output(path: str | os.PathLike[str], name: str = "path") -> Path:
     if target.is_dir():
         raise IsADirectoryError(f"Expected `{name}` to be a file, got the folder {target}.")
     return target
+
+
+def check_table(
+    table: object, name: str, index: Sequence[str], columns: Sequence[str]
+) -> pd.DataFrame:
+    """Return a DataFrame that has these index levels and columns and at least one row."""
+    wanted = f"a DataFrame with index ({', '.join(index)}) and columns {', '.join(columns)}"
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"Expected `{name}` to be {wanted}, got {type(table).__name__}.")
+    if list(table.index.names) != list(index) or not set(columns) <= set(table.columns):
+        raise ValueError(
+            f"Expected `{name}` to be {wanted}, got index "
+            f"({', '.join(map(str, table.index.names))}) and columns "
+            f"{', '.join(map(str, table.columns))}."
+        )
+    if table.empty:
+        raise ValueError(f"Expected `{name}` to hold at least one row, got none.")
+    return table
 
 
 def import_extra(

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,8 @@ def _encode(value: Any, name: str, arrays: Arrays) -> Any:
         state = {k: _encode(v, f"{name}.{k}", arrays) for k, v in weights.items()}
         return {"module": kind, "config": value.config(), "weights": state}
     if OBJECTS.get(kind) is type(value):
-        kept = {k: v for k, v in vars(value).items() if k != "_metadata_request"}
+        names = {f.name for f in fields(value)} if is_dataclass(value) else set(vars(value))
+        kept = {k: v for k, v in vars(value).items() if k in names - {"_metadata_request"}}
         state = {k: _encode(v, f"{name}.{k}", arrays) for k, v in kept.items()}
         return {"object": kind, "state": state}
     raise TypeError(f"Expected `{name.lstrip('.')}` to be data that can be saved, got {kind}.")

@@ -196,7 +196,8 @@ def _holds_numbers(column: pd.Series[Any]) -> bool:
     """Whether a column holds numbers, or text that begins with one: they stand to the right."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return True
-    return bool(len(column)) and all(str(value)[:1].isdigit() for value in column)
+    texts = [str(value).lstrip("-") for value in column if value != MISSING]
+    return bool(texts) and all(text[:1].isdigit() for text in texts)
 
 
 def _cell(value: Any) -> str:

@@ -23,6 +23,7 @@ from latflow._validation import (
     check_latent_points,
     check_option,
     check_output,
+    check_state,
     check_temperature,
 )
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
@@ -324,9 +325,7 @@ class Structures:
             )
 
     def _members(self, state: int) -> IntArray:
-        n_states = self._estimator.n_states_
-        if check_count(state, "state", minimum=0) >= n_states:
-            raise ValueError(f"Expected `state` from 0 to {n_states - 1}, got {state}.")
+        check_state(state, self._estimator.n_states_, "state")
         return np.flatnonzero(self.labels_ == state)
 
     def _log_density(self, z: FloatArray, temperature: float | None) -> FloatArray:

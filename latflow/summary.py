@@ -13,10 +13,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from latflow._validation import check_temperature
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
-from latflow.plotting import FreeEnergyDisplay, HistoryDisplay, PopulationsDisplay, StatesDisplay
+from latflow.plotting import (
+    FreeEnergyDisplay,
+    HistoryDisplay,
+    PopulationsDisplay,
+    StatesDisplay,
+    SupportDisplay,
+)
 from latflow.plotting.style import energy_unit, temperature_unit
 from latflow.report import MISSING, Section, blank_figure
-from latflow.thermodynamics import effective_sample_size
 
 __all__ = ["model_sections", "population_table"]
 
@@ -26,7 +31,12 @@ Model = LaTFEstimator | TemperatureExtrapolator
 CURVE_POINTS = 41
 SURFACE_GRID = 80
 MOST_SURFACES = 6
-FEW_FRAMES = 50  # effective frames below which a temperature is called hardly supported
+QUANTITIES = {
+    "free energy": ("free_energy", "{energy}"),
+    "energy": ("energy", "{energy}"),
+    "entropy": ("entropy", "{energy}/{temperature}"),
+    "heat capacity": ("heat_capacity", "{energy}/{temperature}"),
+}
 
 
 def model_sections(model: Model, temperatures: Sequence[float] | None = None) -> list[Section]:
@@ -55,8 +65,10 @@ def model_sections(model: Model, temperatures: Sequence[float] | None = None) ->
     sections = [
         _about(model, wanted),
         _populations(model, wanted),
+        _thermodynamics(model, wanted),
         _surfaces(model, wanted),
         _curves(model, wanted),
+        _support(model, wanted),
         _states(model, wanted),
         _training(model),
     ]
@@ -97,11 +109,12 @@ def _about(model: Model, wanted: list[float]) -> Section:
         text += f"Temperatures are connected by the method {model.method}."
     if not inner.converged_:
         text += "\n\nThe labels had not settled at the end of the fit: take more steps (max_iter)."
-    few = [t for t in wanted if _effective(model, t) < FEW_FRAMES]
-    if few:
+    lost = [t for t in wanted if not _reached(model, t)]
+    if lost:
         text += (
-            f"\n\nAt {_listed(few)} {unit}".rstrip() + " the frames' weights rest on fewer than "
-            f"{FEW_FRAMES} frames in effect: what is said there is hardly supported."
+            f"\n\nAt {_listed(lost)} {unit}".rstrip() + " too few training frames carry the "
+            "weight, or the ensemble disagrees: what is said there is unsupported, and free-energy "
+            "surfaces are withheld."
         )
     return Section("", text)
 
@@ -110,15 +123,38 @@ def _populations(model: Model, wanted: list[float]) -> Section:
     if isinstance(model, TemperatureExtrapolator) and wanted:
         text = (
             "Equilibrium population of each state ± one standard error over blocks of the "
-            "trajectories. Effective frames: Kish's effective sample size of the frames' weights."
+            "trajectories and, of an ensemble, over its members. Effective frames: Kish's "
+            "effective sample size of the frames' weights."
         )
     else:
         text = "Share of the frames in each state."
     return Section("State populations", text, _population_table(model, wanted))
 
 
+def _thermodynamics(model: Model, wanted: list[float]) -> Section | None:
+    inner = _inner(model)
+    if not isinstance(model, TemperatureExtrapolator) or not wanted or inner.n_states_ < 2:
+        return None
+    units = {"energy": energy_unit(inner), "temperature": temperature_unit(inner)}
+    table = model.thermodynamics(wanted)
+    rows = []
+    for k, (t, state) in enumerate(table.index.to_list()):
+        found, row = table.iloc[k], {"T": f"{t:g}", "state": str(state)}
+        for name, (column, unit) in QUANTITIES.items():
+            unit = unit.format(**units) if units["temperature"] else ""
+            label = f"{name} ({unit})" if unit else name
+            row[label] = _with_error(found[column], found[f"{column}_error"])
+        rows.append(row)
+    text = (
+        "Differences of each state from all others together ± one standard error: a free energy of "
+        "0 is half of the population. At constant pressure energy is the enthalpy."
+    )
+    return Section("Thermodynamics of the states", text, pd.DataFrame(rows))
+
+
 def _surfaces(model: Model, wanted: list[float]) -> Section | None:
     inner = _inner(model)
+    wanted = [t for t in wanted if _reached(model, t)]
     if inner.n_components > 2 or not wanted:
         return None
     places = np.linspace(0, len(wanted) - 1, min(len(wanted), MOST_SURFACES))
@@ -140,19 +176,27 @@ def _surfaces(model: Model, wanted: list[float]) -> Section | None:
 def _curves(model: Model, wanted: list[float]) -> Section | None:
     if not isinstance(model, TemperatureExtrapolator) or not wanted:
         return None
-    known = [*wanted, *model.temperatures_]
-    if max(known) == min(known):
-        return None
-    figure = blank_figure(7.0, 4.0)
+    figure = blank_figure(7.4, 4.0)
     PopulationsDisplay.from_estimator(
-        model,
-        temperature=np.linspace(min(known), max(known), CURVE_POINTS),
-        ax=figure.subplots(),
+        model, temperature=_along(model, wanted), ax=figure.subplots()
     )
     return Section(
         "Populations against temperature",
         figure=figure,
         caption="Lines with a band of one standard error.",
+    )
+
+
+def _support(model: Model, wanted: list[float]) -> Section | None:
+    if not isinstance(model, TemperatureExtrapolator) or not wanted:
+        return None
+    figure = blank_figure(7.4, 3.6)
+    SupportDisplay.from_estimator(model, temperature=_along(model, wanted), ax=figure.subplots())
+    return Section(
+        "Support",
+        figure=figure,
+        caption="Effective training frames at each temperature, as a share of those at the nearest "
+        "simulated one.",
     )
 
 
@@ -197,7 +241,7 @@ def population_table(model: Model, temperatures: Sequence[float] | None = None) 
     -------
     DataFrame
         Columns `T`, `role` (simulated, interpolated or extrapolated), `state 0`, ... and, of a
-        TemperatureExtrapolator, `effective frames`.
+        TemperatureExtrapolator, `effective frames` and `support`.
     """
     check_is_fitted(model)
     return _population_table(model, _wanted(model, temperatures))
@@ -211,7 +255,9 @@ def _population_table(model: Model, wanted: list[float]) -> pd.DataFrame:
         row: dict[str, Any] = {"T": MISSING if t is None else f"{t:g}", "role": _role(model, t)}
         row |= dict(zip(names, _shares(model, t), strict=True))
         if isinstance(model, TemperatureExtrapolator) and t is not None:
-            row["effective frames"] = f"{_effective(model, t):.0f}"
+            found = model.support(t).iloc[0]
+            row["effective frames"] = f"{found['effective_sample_size']:.0f}"
+            row["support"] = found["support"]
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -240,11 +286,27 @@ def _weights(model: TemperatureExtrapolator, temperature: float) -> FloatArray:
     return np.concatenate(found) if isinstance(found, list) else found
 
 
-def _effective(model: Model, temperature: float) -> float:
-    """Return the effective number of frames; infinity where frames have no weights."""
+def _reached(model: Model, temperature: float) -> bool:
+    """Whether the training frames support anything at a temperature."""
     if not isinstance(model, TemperatureExtrapolator):
-        return float("inf")
-    return effective_sample_size(_weights(model, temperature))
+        return True
+    return bool((model.support(temperature)["support"] != "unsupported").all())
+
+
+def _along(model: TemperatureExtrapolator, wanted: list[float]) -> FloatArray:
+    """Return temperatures for curves: over those asked for and the simulated ones."""
+    known = [*wanted, *model.temperatures_]
+    return np.unique(np.linspace(min(known), max(known), CURVE_POINTS))
+
+
+def _with_error(value: float, error: float) -> str:
+    """Write a number with two digits of its error."""
+    if not np.isfinite(value):
+        return MISSING
+    if not np.isfinite(error) or error <= 0:
+        return f"{value:.3g}"
+    digits = max(0, 1 - int(np.floor(np.log10(error))))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def _role(model: Model, temperature: float | None) -> str:

@@ -11,7 +11,9 @@ of the equilibrium at T. With potential energies this is MBAR (Shirts, Chodera, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,9 +23,13 @@ from scipy.special import logsumexp, softmax
 __all__ = [
     "BOLTZMANN_CONSTANT",
     "Mixture",
+    "StateMoments",
     "effective_sample_size",
     "free_energy_offsets",
+    "heat_capacity",
     "log_linear_energies",
+    "state_differences",
+    "state_moments",
 ]
 
 BOLTZMANN_CONSTANT = 0.00831446261815324  # kJ/mol/K: scipy.constants k * N_A / 1000
@@ -172,20 +178,35 @@ class Mixture:
         membership = np.exp(logits - denominator[:, None])
         return cls(denominator, membership, origin, weights, blocks)
 
+    @cached_property
+    def _strata(self) -> tuple[IntArray, IntArray]:
+        """Block of every frame, numbered within its temperature, and the temperature of each."""
+        keys = np.stack([self.origin, self.blocks], axis=1)
+        found, index = np.unique(keys, axis=0, return_inverse=True)
+        return index.ravel(), found[:, 0]
+
+    @cached_property
+    def _response(self) -> tuple[FloatArray, FloatArray]:
+        """How the f_k answer to each block, (n_blocks, K - 1), and their curvature."""
+        weighted = self.weights[:, None] * self.membership
+        curvature = np.diag(weighted.sum(axis=0)) - self.membership.T @ weighted
+        came_from = np.eye(self.membership.shape[1])[self.origin]
+        residual = self.weights[:, None] * (came_from - self.membership)
+        return self._block_sums(residual[:, 1:], slice(None)), curvature[1:, 1:]
+
+    def log_weights(self, reduced: FloatArray) -> FloatArray:
+        """Return log w_n for reduced energies u_T(n), not normalised; -inf for no weight."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(self.weights) - reduced - self.log_denominator)
+
     def frame_weights(self, reduced: FloatArray) -> FloatArray:
         """Return w_n for reduced energies u_T(n), shape (n_frames,); they sum to 1."""
-        with np.errstate(divide="ignore"):
-            logits = np.log(self.weights) - reduced - self.log_denominator
-        return np.asarray(softmax(logits))
+        return np.asarray(softmax(self.log_weights(reduced)))
 
     def average(
         self, values: FloatArray, frame_weights: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Return weighted means of the columns of `values` and their standard errors.
-
-        The errors are those of the infinitesimal jackknife over blocks: each block's pull on the
-        mean, directly and through the f_k, summed in squares within each simulated temperature.
-        They hold h or the energies fixed.
 
         Parameters
         ----------
@@ -196,29 +217,190 @@ class Mixture:
         Returns
         -------
         mean, error : ndarray of shape (n_values,)
+            As :meth:`block_pulls` gives them.
         """
         mean = frame_weights @ values
-        pull = frame_weights[:, None] * (values - mean)
-        # how the f_k, and through them the mean, answer to each frame
-        slope = -(self.membership.T @ pull)[1:]
-        weighted = self.weights[:, None] * self.membership
-        curvature = np.diag(weighted.sum(axis=0)) - self.membership.T @ weighted
-        came_from = np.eye(self.membership.shape[1])[self.origin]
-        residual = self.weights[:, None] * (came_from - self.membership)
-        if len(slope):
-            answer = np.linalg.lstsq(curvature[1:, 1:], slope, rcond=None)[0]
-            pull = pull + residual[:, 1:] @ answer
-        variance = sum(
-            self._block_variance(pull[self.origin == k], self.blocks[self.origin == k])
-            for k in range(self.membership.shape[1])
-        )
-        return mean, np.sqrt(variance)
+        pulls = self.block_pulls(frame_weights[:, None] * (values - mean))
+        return mean, np.sqrt((pulls**2).sum(axis=0))
 
-    @staticmethod
-    def _block_variance(pull: FloatArray, blocks: IntArray) -> FloatArray:
-        ids = np.unique(blocks, return_inverse=True)[1]
-        sums = np.stack([np.bincount(ids, weights=column) for column in pull.T], axis=1)
-        n = len(sums)
-        if n < 2:
-            return np.full(pull.shape[1], np.nan)
-        return np.asarray(n / (n - 1) * ((sums - sums.mean(axis=0)) ** 2).sum(axis=0))
+    def block_pulls(self, pull: FloatArray, rows: IntArray | slice = slice(None)) -> FloatArray:
+        """Return each block's pull on some statistics: an infinitesimal jackknife over blocks.
+
+        A block pulls directly and through the f_k. The products of two columns, summed over the
+        blocks, are the covariances of the statistics. They hold h or the energies fixed.
+
+        Parameters
+        ----------
+        pull : ndarray of shape (n_rows, n_statistics)
+            Change of each statistic with the logarithm of each frame's weight.
+        rows : index of frames, optional
+            The frames that pull; all if not given.
+
+        Returns
+        -------
+        ndarray of shape (n_blocks, n_statistics)
+            NaN where a temperature has one block only.
+        """
+        sums = self._block_sums(pull, rows)
+        slope = -(self.membership[rows].T @ pull)[1:]
+        if len(slope):
+            response, curvature = self._response
+            sums = sums + response @ np.linalg.lstsq(curvature, slope, rcond=None)[0]
+        return self._centred(sums)
+
+    def _centred(self, sums: FloatArray) -> FloatArray:
+        """Return sums less their mean over the temperature's blocks, times sqrt(n / (n - 1))."""
+        origin = self._strata[1]
+        n = np.bincount(origin)[origin][:, None].astype(float)
+        means = np.stack([sums[origin == k].mean(axis=0) for k in range(origin.max() + 1)])
+        factor = np.sqrt(np.divide(n, n - 1, out=np.full_like(n, np.nan), where=n > 1))
+        return np.asarray(factor * (sums - means[origin]))
+
+    def _block_sums(self, values: FloatArray, rows: IntArray | slice) -> FloatArray:
+        index, origin = self._strata
+        own, n = index[rows], len(origin)
+        columns = [np.bincount(own, weights=column, minlength=n) for column in values.T]
+        return np.stack(columns, axis=1) if columns else np.empty((n, 0))
+
+
+# ------------------------------------------------------------------ states
+
+
+@dataclass(frozen=True)
+class StateMoments:
+    """Partition function of every state at one temperature, and its derivatives in beta.
+
+    With e = du/dbeta, an energy (or enthalpy) up to a constant:
+
+    Attributes
+    ----------
+    log_partition : ndarray of shape (n_states,)
+        log Z, up to a common constant; -inf for a state without weight.
+    energy : ndarray of shape (n_states,)
+        <e> = -d log Z / dbeta.
+    fluctuation : ndarray of shape (n_states,)
+        var(e) - <d e / dbeta> = d^2 log Z / dbeta^2.
+    pulls : ndarray of shape (n_blocks, n_states, 3)
+        Each block's pull on the three; see :meth:`Mixture.block_pulls`.
+    """
+
+    log_partition: FloatArray
+    energy: FloatArray
+    fluctuation: FloatArray
+    pulls: FloatArray
+
+    def merged(self, states: Sequence[int]) -> tuple[FloatArray, FloatArray]:
+        """Return (log Z, <e>, fluctuation) of several states together, and the blocks' pulls."""
+        chosen = [s for s in states if np.isfinite(self.log_partition[s])]
+        if not chosen:
+            return np.full(3, np.nan), np.full((len(self.pulls), 3), np.nan)
+        log_z, e, v = (x[chosen] for x in (self.log_partition, self.energy, self.fluctuation))
+        share, pulls = softmax(log_z), self.pulls[:, chosen]
+        mean = share @ e
+        wide = v + (e - mean) ** 2
+        total = share @ wide
+        tilt = np.stack([np.ones_like(e), e - mean, wide - total])  # through the shares
+        found = np.einsum("bs,ks->bk", pulls[:, :, 0] * share, tilt)
+        found[:, 1] += pulls[:, :, 1] @ share
+        found[:, 2] += (pulls[:, :, 2] + 2 * (e - mean) * pulls[:, :, 1]) @ share
+        return np.array([logsumexp(log_z), mean, total]), found
+
+
+def state_moments(
+    mixture: Mixture,
+    reduced: FloatArray,
+    states: IntArray,
+    n_states: int,
+    slope: FloatArray,
+    curvature: FloatArray | None = None,
+) -> StateMoments:
+    """Return the partition functions of all states at one temperature, with derivatives.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    reduced : ndarray of shape (n_frames,)
+        u(n) at this temperature.
+    states : ndarray of int, shape (n_frames,)
+    n_states : int
+    slope, curvature : ndarray of shape (n_frames,)
+        du/dbeta and its derivative; no curvature is zero.
+
+    Returns
+    -------
+    StateMoments
+    """
+    log_w = mixture.log_weights(reduced)
+    top = log_w.max()
+    moments = np.full((n_states, 3), [-np.inf, np.nan, np.nan])
+    pulls = np.zeros((len(mixture._strata[1]), n_states, 3))
+    for s in range(n_states):
+        rows = np.flatnonzero((states == s) & (log_w > -np.inf))
+        if not len(rows):
+            continue
+        log_z = logsumexp(log_w[rows])
+        share, e = np.exp(log_w[rows] - log_z), slope[rows]
+        mean = share @ e
+        wide = (e - mean) ** 2 - (0.0 if curvature is None else curvature[rows])
+        moments[s] = log_z - top, mean, share @ wide
+        direct = np.stack([np.ones_like(e), e - mean, wide - moments[s, 2]], axis=1)
+        pulls[:, s] = mixture.block_pulls(share[:, None] * direct, rows)
+    log_partition, energy, fluctuation = moments.T
+    return StateMoments(log_partition, energy, fluctuation, pulls)
+
+
+def state_differences(
+    moments: StateMoments,
+    state: int,
+    reference: Sequence[int],
+    temperature: float,
+    boltzmann_constant: float,
+) -> tuple[FloatArray, FloatArray]:
+    r"""Return (F, U, S, C) of a state less those of other states together, and standard errors.
+
+    .. math::
+        \Delta F = -k_B T \Delta \log Z, \quad \Delta U = \Delta \langle e \rangle, \quad
+        \Delta S = (\Delta U - \Delta F) / T, \quad
+        \Delta C = \Delta(\mathrm{var}(e) - \langle de/d\beta \rangle) / (k_B T^2)
+
+    At constant pressure U is the enthalpy, F the Gibbs energy and C at constant pressure.
+
+    Parameters
+    ----------
+    moments : StateMoments
+    state : int
+    reference : sequence of int
+    temperature : float
+    boltzmann_constant : float
+
+    Returns
+    -------
+    values, errors : ndarray of shape (4,)
+        NaN where one side has no weight.
+    """
+    (own, own_pulls), (other, other_pulls) = moments.merged([state]), moments.merged(reference)
+    kt = boltzmann_constant * temperature
+    linear = np.array(
+        [
+            [-kt, 0.0, 0.0],
+            [0.0, 1.0, 0.0],
+            [boltzmann_constant, 1 / temperature, 0.0],
+            [0.0, 0.0, 1 / (kt * temperature)],
+        ]
+    )
+    pulls = (own_pulls - other_pulls) @ linear.T
+    return linear @ (own - other), np.sqrt((pulls**2).sum(axis=0))
+
+
+def heat_capacity(
+    moments: StateMoments, temperature: float, boltzmann_constant: float
+) -> tuple[float, float]:
+    """Return the heat capacity of all states together, and its standard error.
+
+    With potential energies it is the configurational heat capacity. With a learned h it is the
+    part carried by what h reads: energy that fluctuates at fixed input, the same for every input,
+    shows in no density.
+    """
+    (_, _, fluctuation), pulls = moments.merged(range(len(moments.energy)))
+    unit = boltzmann_constant * temperature**2
+    return float(fluctuation / unit), float(np.sqrt((pulls[:, 2] ** 2).sum()) / unit)

@@ -523,7 +523,7 @@ class TestReport:
             rows = fitted.state_populations(t)
             for p, error in zip(rows["population"], rows["standard_error"], strict=True):
                 assert f"{p:.3f} ± {error:.3f}" in page
-        assert page.count("<img") == 4
+        assert page.count("<img") == 5
         out = capsys.readouterr().out
         assert "extrapolated" in out
         assert out.endswith("Report: r.html\n")
@@ -535,6 +535,11 @@ class TestReport:
         assert main(["report", *files, "--at", "0.3", "3", *QUICK, "--save", "m"]) == 0
         assert latflow.load("m").temperature_range == (0.3, 3.0)
         assert "3  extrapolated" in capsys.readouterr().out
+
+    def test_far_away_is_called_unsupported(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["report", "model.latflow", "--at", "50"]) == 0
+        assert capsys.readouterr().out.splitlines()[-2].rstrip().endswith("unsupported")
+        assert "At 50 too few training frames" in page_of("report.html")
 
     def test_default_temperatures(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["report", "model.latflow"]) == 0
@@ -554,7 +559,6 @@ class TestReport:
     @pytest.mark.parametrize(
         ("arguments", "match"),
         [
-            (["model.latflow", "--at", "50"], "Expected `temperature` from"),
             (["model.latflow", "--at", "-1"], "`temperature` to be a finite number > 0"),
             (["none.latflow"], "none.latflow"),
             (["model.latflow", "--output", "none/r.html"], "`--output` in an existing folder"),

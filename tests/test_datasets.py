@@ -20,6 +20,8 @@ from latflow.datasets import (
     three_hole_density,
     three_hole_populations,
     three_hole_potential,
+    three_hole_timescales,
+    three_hole_transition_matrix,
 )
 
 SIMULATORS = [make_three_hole, make_lj7]
@@ -134,6 +136,47 @@ class TestThreeHole:
             mean, error = mean_and_error([(label == hole).mean() for label in labels])
             assert error < 0.03
             assert abs(mean - exact) < 5 * error
+
+    def test_transition_matrix_is_that_of_the_slow_processes(self) -> None:
+        slow = three_hole_timescales(1.0, 2)
+        one, two = (three_hole_transition_matrix(1.0, t) for t in (3.0, 4.0))
+        shares = three_hole_populations(1.0)
+        np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-12)
+        np.testing.assert_allclose(shares[:, None] * one, (shares[:, None] * one).T, atol=1e-4)
+        decay = [np.sort(np.linalg.eigvals(m).real)[:2] for m in (two, one)]
+        # left from right, by symmetry a process of its own, and the upper hole
+        np.testing.assert_allclose(-1 / np.log(decay[0] / decay[1]), slow[::-1], rtol=0.01)
+        long = three_hole_transition_matrix(1.0, 40.0)
+        np.testing.assert_allclose(long, np.tile(shares, (3, 1)), atol=1e-3)
+
+    @pytest.mark.parametrize("seed", [0, 1, 2])
+    def test_transitions_agree_with_simulation(self, seed: int) -> None:
+        data = make_three_hole(100_000, 1.4, n_walkers=500, random_state=seed)
+        labels = [three_hole._hole_labels(c) for c in data.coordinates]
+        exact = three_hole_transition_matrix(1.4, 5 * data.time_step)
+        for a in range(3):
+            left = np.array([(x[:-5] == a).sum() for x in labels])
+            for b in range(3):
+                arrived = np.array([((x[:-5] == a) & (x[5:] == b)).sum() for x in labels])
+                ratio = arrived.sum() / left.sum()
+                _, error = mean_and_error((arrived - ratio * left) / left.mean())
+                assert error < 0.01
+                assert abs(ratio - exact[a, b]) < 4 * error + 0.003 * exact[a, b]
+
+    def test_states_without_cells_have_no_row(self) -> None:
+        found = three_hole_transition_matrix(
+            1.0, 1.0, assign=lambda points: 2 * (points[:, 0] > 0).astype(int)
+        )
+        assert np.isnan(found[1]).all()
+        assert found[0, 2] == pytest.approx(found[2, 0])
+
+    def test_transition_matrix_checks(self) -> None:
+        with pytest.raises(ValueError, match=r"`temperature` to be at least 0\.1, got 0\.05"):
+            three_hole_transition_matrix(0.05, 1.0)
+        with pytest.raises(ValueError, match="`time` to be a finite number > 0, got 0"):
+            three_hole_transition_matrix(1.0, 0)
+        with pytest.raises(ValueError, match="Expected `assign` to return integers >= 0"):
+            three_hole_transition_matrix(1.0, 1.0, assign=lambda points: points[:, 0])
 
     @pytest.mark.parametrize("seed", [0, 1, 2])
     @pytest.mark.parametrize("temperature", [0.02, 0.5, 3.0])

@@ -213,9 +213,11 @@ class TestFolder:
         assert len(list(out.glob("*.npy"))) == 2
         with pytest.warns(UserWarning, match="1 of 3 files have no features here: .*run2.xtc"):
             assert len(load_features(out).trajectories) == 2
+        (out / "other-0.npy.0.part").write_bytes(b"of a process that was killed")
         data = featurize(runs, frames.topology, Distances(), out=out)
         assert len(seen) == 4
         assert seen[3] == seen[2]
+        assert not list(out.glob("*.part"))
         for found, path in zip(data.trajectories, runs, strict=True):
             single = featurize(path, frames.topology, Distances()).trajectories[0]
             np.testing.assert_array_equal(found, single)

@@ -277,7 +277,7 @@ def test_history_is_plain_and_tells_each_stage(latf):
 
 def test_iterations_are_capped(three_hole):
     model = fit_quietly(LaTFEstimator(**TINY), three_hole["trajectories"][:4])
-    assert 1 <= model.n_iter_ <= 2 * 2 + 4 + 8
+    assert 1 <= model.n_iter_ <= 2 * 20 + 4 + 8  # short rounds may take all of max_iter
 
 
 # ------------------------------------------------------------------ same seed, same model

@@ -11,6 +11,7 @@ get files of their own; these are never made anew.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import pickle
@@ -178,7 +179,10 @@ def assert_identical(a: Any, b: Any) -> None:
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
     elif isinstance(a, torch.nn.Module):
         assert_identical(*({k: v.numpy() for k, v in one.state_dict().items()} for one in (a, b)))
-    elif isinstance(a, BaseEstimator) or hasattr(a, "__dataclass_fields__"):
+    elif dataclasses.is_dataclass(a):  # their fields: what is cached beside is made anew
+        names = [field.name for field in dataclasses.fields(a)]
+        assert_identical(*({name: getattr(one, name) for name in names} for one in (a, b)))
+    elif isinstance(a, BaseEstimator):
         assert_identical(vars(a), vars(b))
     else:
         np.testing.assert_equal(a, b)

@@ -288,7 +288,7 @@ class TestRepresentatives:
 
     @pytest.mark.parametrize("state", [-1, 99, 1.5])
     def test_state(self, made: Structures, state: Any) -> None:
-        with pytest.raises(ValueError, match="Expected `state`"):
+        with pytest.raises(ValueError, match="`state`"):
             made.representatives(state)
 
 

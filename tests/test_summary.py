@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from latflow import LaTFEstimator, TemperatureExtrapolator, load, save
 from latflow.report import write_report
-from latflow.summary import model_sections, population_table
+from latflow.summary import _with_error, model_sections, population_table
 from latflow.thermodynamics import effective_sample_size
 
 QUICK: dict[str, Any] = {"max_iter": 20, "boltzmann_constant": 1.0, "random_state": 0}
@@ -38,8 +38,10 @@ class TestExtrapolator:
         assert headings(extrapolator) == [
             "",
             "State populations",
+            "Thermodynamics of the states",
             "Free-energy surfaces",
             "Populations against temperature",
+            "Support",
             "States",
             "Training history",
         ]
@@ -83,14 +85,34 @@ class TestExtrapolator:
         ]
         assert pages[0].read_text() == pages[1].read_text()
 
-    def test_hardly_supported(self, extrapolator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        weights = np.zeros(12_000)
-        weights[:30] = 1 / 30
-        monkeypatch.setattr(TemperatureExtrapolator, "frame_weights", lambda *_: weights)
-        text = model_sections(extrapolator, [1.0, 1.1])[0].text
-        assert "At 1 and 1.1 the frames' weights rest on fewer than 50 frames" in text
+    def test_thermodynamics_are_the_models(self, extrapolator: Any) -> None:
+        table = {s.heading: s for s in model_sections(extrapolator, [1.0])}[
+            "Thermodynamics of the states"
+        ].table
+        found = extrapolator.thermodynamics(1.0)
+        assert list(table.columns[2:]) == ["free energy", "energy", "entropy", "heat capacity"]
+        for row, (_, expected) in zip(table.itertuples(), found.iterrows(), strict=True):
+            value, error = map(float, row.entropy.split(" ± "))
+            assert error == pytest.approx(expected["entropy_error"], rel=0.05)
+            assert value == pytest.approx(expected["entropy"], abs=0.05 * error)
 
-    @pytest.mark.parametrize(("components", "figures"), [(1, 4), (3, 2)])
+    def test_unsupported(self, extrapolator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        honest = TemperatureExtrapolator.support
+
+        def support(self: Any, temperatures: Any) -> Any:
+            table = honest(self, temperatures)
+            table.loc[table.index > 1.05, "support"] = "unsupported"
+            return table
+
+        monkeypatch.setattr(TemperatureExtrapolator, "support", support)
+        sections = {s.heading: s for s in model_sections(extrapolator, [1.0, 1.1, 1.2])}
+        assert "At 1.1 and 1.2 too few training frames" in sections[""].text
+        titles = [ax.get_title() for ax in sections["Free-energy surfaces"].figure.axes]
+        assert titles[0] == "T = 1"
+        assert len(titles) == 2
+        assert sections["State populations"].table["support"].tolist()[1:] == ["unsupported"] * 2
+
+    @pytest.mark.parametrize(("components", "figures"), [(1, 5), (3, 3)])
     def test_components(self, small: Any, components: int, figures: int) -> None:
         inner = LaTFEstimator(5, components, **QUICK)
         model = quick(
@@ -106,6 +128,20 @@ class TestExtrapolator:
         assert headings(model) == ["", "State populations", "States", "Training history"]
         with pytest.raises(ValueError, match="none was given to fit"):
             model_sections(model, [1.0])
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (-5.3042, 0.4149, "-5.30 ± 0.41"),
+        (4.98e-5, 0.00163, "0.0000 ± 0.0016"),
+        (1234.4, 56.7, "1234 ± 57"),
+        (0.25, np.nan, "0.25"),
+        (np.nan, 0.1, "\u2013"),
+    ],
+)
+def test_two_digits_of_the_error(value: float, error: float, text: str) -> None:
+    assert _with_error(value, error) == text
 
 
 class TestLaTFEstimator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import Any
 
@@ -15,7 +16,10 @@ from latflow.thermodynamics import (
     Mixture,
     effective_sample_size,
     free_energy_offsets,
+    heat_capacity,
     log_linear_energies,
+    state_differences,
+    state_moments,
 )
 
 seeds = st.integers(0, 2**32 - 1)
@@ -249,12 +253,10 @@ def test_errors_are_the_spread_over_replicas_also_through_the_offsets() -> None:
         mean, error = found.average(values, weights)
         # the offsets taken as known
         pull = weights[:, None] * (values - mean)
-        variance = [
-            found._block_variance(pull[origin == k], found.blocks[origin == k]) for k in (0, 1)
-        ]
         means.append(mean)
         errors.append(error)
-        direct.append(np.sqrt(np.sum(variance, axis=0)))
+        pulls = found._centred(found._block_sums(pull, slice(None)))
+        direct.append(np.sqrt((pulls**2).sum(axis=0)))
     spread = np.std(means, axis=0, ddof=1)
     np.testing.assert_allclose(np.sqrt(np.mean(np.square(errors), axis=0)), spread, rtol=0.2)
     assert (np.mean(direct, axis=0) < 0.75 * spread).all()
@@ -328,3 +330,156 @@ def test_effective_sample_size_lies_between_one_and_all(seed: int, n: int, scale
     assert effective_sample_size(np.append(weights, [0, 0])) == pytest.approx(size)
     assert effective_sample_size(np.full(n, scale)) == pytest.approx(n)
     assert effective_sample_size(np.repeat(weights, 2)) == pytest.approx(2 * size)
+
+
+# ------------------------------------------------------------------ states
+
+BETAS = np.array([1.0, 0.5])  # k_B = 1: temperatures 1 and 2
+ENERGY = (0.0, 3.0)  # of the bottoms of two wells
+DEGREES = (2, 8)  # of freedom in each
+LOG_VOLUME = (0.0, 0.5)
+
+
+def log_z(beta: Any) -> np.ndarray:
+    """Partition functions of two harmonic wells, the state last."""
+    beta = np.asarray(beta, dtype=float)[..., None]
+    return np.array(LOG_VOLUME) - beta * np.array(ENERGY) - np.array(DEGREES) / 2 * np.log(beta)
+
+
+def two_wells(seed: int, n: int = 20_000) -> tuple[np.ndarray, np.ndarray, Mixture]:
+    """Energies, states and mixture of frames drawn exactly at both temperatures."""
+    rng = np.random.default_rng(seed)
+    states, energies = [], []
+    for beta in BETAS:
+        share = np.exp(log_z(beta))
+        state = (rng.random(n) > share[0] / share.sum()).astype(int)
+        thermal = rng.gamma(np.array(DEGREES)[state] / 2, 1 / beta)
+        states.append(state)
+        energies.append(np.array(ENERGY)[state] + thermal)
+    energy = np.concatenate(energies)
+    origin = np.repeat([0, 1], n)
+    return energy, np.concatenate(states), mixture(energy[:, None] * BETAS, origin, block=10)
+
+
+def exact_differences(temperature: float) -> np.ndarray:
+    """F, U, S, C of well 1 less those of well 0."""
+    f, (e, n) = -temperature * np.diff(log_z(1 / temperature))[0], np.diff([ENERGY, DEGREES])[:, 0]
+    u = e + n / 2 * temperature
+    return np.array([f, u, (u - f) / temperature, n / 2])
+
+
+def differences(
+    energy: np.ndarray, states: np.ndarray, found: Mixture, temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    moments = state_moments(found, energy / temperature, states, 2, energy)
+    return state_differences(moments, 1, [0], temperature, 1.0)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 1.4, 2.0, 3.0])
+def test_two_harmonic_wells_and_their_error_bars(temperature: float) -> None:
+    values, errors = zip(
+        *(differences(*two_wells(seed, 3000), temperature) for seed in range(60)), strict=True
+    )
+    spread = np.std(values, axis=0, ddof=1)
+    truth = exact_differences(temperature)
+    assert (np.abs(np.mean(values, axis=0) - truth) < 4 * spread / np.sqrt(60) + 0.01).all()
+    np.testing.assert_allclose(np.sqrt(np.mean(np.square(errors), axis=0)), spread, rtol=0.3)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_wells_to_one_in_a_hundred(seed: int) -> None:
+    value, error = differences(*two_wells(seed, 200_000), 1.4)
+    truth = exact_differences(1.4)
+    assert (np.abs(value - truth) < 4 * error).all()
+    np.testing.assert_allclose(value[1:3], truth[1:3], rtol=0.01)
+
+
+def test_thermodynamics_are_derivatives_of_the_free_energy() -> None:
+    """d(beta F)/d beta = U, dU/dT = C, -dF/dT = S; with curvature too."""
+    energy, states, found = two_wells(0, 500)
+    c = -np.random.default_rng(1).random(len(energy))
+
+    def at(t: float) -> np.ndarray:
+        step = 1 / t - 1.0
+        u, slope = energy / t + step**2 / 2 * c, energy + step * c
+        moments = state_moments(found, u, states, 2, slope, c)
+        return state_differences(moments, 1, [0], t, 1.0)[0]
+
+    t, d = 1.3, 1e-4
+    up, down, here = at(t + d), at(t - d), at(t)
+    free, u, s, capacity = here
+    assert (up[0] / (t + d) - down[0] / (t - d)) / (1 / (t + d) - 1 / (t - d)) == pytest.approx(
+        u, rel=1e-5
+    )
+    assert -(up[0] - down[0]) / (2 * d) == pytest.approx(s, rel=1e-5)
+    assert (up[1] - down[1]) / (2 * d) == pytest.approx(capacity, rel=1e-4)
+    assert s == pytest.approx((u - free) / t)
+
+
+def test_heat_capacity_of_an_oscillator() -> None:
+    energy, origin, u = heated(0, BETAS, (40_000, 40_000), dimension=5)
+    found = mixture(u, origin, block=10)
+    moments = state_moments(found, energy / 1.5, np.zeros(len(energy), int), 1, energy)
+    value, error = heat_capacity(moments, 1.5, 1.0)
+    assert abs(value - 2.5) < 4 * error
+    assert 0 < error < 0.1
+
+
+@few
+@given(seed=seeds, shift=st.floats(-1e3, 1e3))
+def test_shifts_and_order_change_nothing(seed: int, shift: float) -> None:
+    energy, states, found = two_wells(seed, 200)
+    values, errors = differences(energy, states, found, 1.4)
+    moved = mixture((energy[:, None] + shift) * BETAS, found.origin, block=10)
+    for again in (
+        differences(energy + shift, states, moved, 1.4),
+        permuted(energy, states, found, np.random.default_rng(seed).permutation(len(energy))),
+    ):
+        np.testing.assert_allclose(again[0], values, atol=2e-4)
+        np.testing.assert_allclose(again[1], errors, atol=2e-4)
+
+
+def permuted(
+    energy: np.ndarray, states: np.ndarray, found: Mixture, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    shuffled = Mixture(*(getattr(found, f.name)[order] for f in dataclasses.fields(found)))
+    return differences(energy[order], states[order], shuffled, 1.4)
+
+
+@pytest.mark.parametrize("factor", [0.05, 0.2, 5, 20])
+def test_far_temperatures_stay_finite(factor: float) -> None:
+    energy, states, found = two_wells(0, 2000)
+    temperature = factor * (1.0 if factor < 1 else 2.0)
+    values, errors = differences(1e3 + 50 * energy, states, found, temperature)
+    assert np.isfinite(values).all()
+    assert np.isfinite(errors).all()
+
+
+def test_an_empty_state_has_no_thermodynamics() -> None:
+    energy, states, found = two_wells(0, 200)
+    moments = state_moments(found, energy, 0 * states, 2, energy)
+    values, errors = state_differences(moments, 1, [0], 1.0, 1.0)
+    assert np.isnan(values).all()
+    assert np.isnan(errors).all()
+
+
+@few
+@given(seed=seeds)
+def test_merging_states_is_relabelling_them(seed: int) -> None:
+    energy, _, found = two_wells(seed, 100)
+    three = np.random.default_rng(seed).integers(3, size=len(energy))
+    fine = state_moments(found, energy / 1.4, three, 3, energy)
+    coarse = state_moments(found, energy / 1.4, np.minimum(three, 1), 2, energy)
+    for mine, other in zip(fine.merged([1, 2]), coarse.merged([1]), strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-9)
+
+
+@few
+@given(seed=seeds)
+def test_weights_at_simulated_temperatures_sum_to_one_unnormalised(seed: int) -> None:
+    """MBAR's self-consistency: sum_n exp(f_k - u_k(n)) / sum_l N_l exp(f_l - u_l(n)) = 1."""
+    _, origin, u = heated(seed, (1.0, 0.5), (300, 200))
+    found = mixture(u, origin)
+    offsets = free_energy_offsets(u, np.bincount(origin))
+    total = np.exp(offsets - u - found.log_denominator[:, None]).sum(axis=0)
+    np.testing.assert_allclose(total, 1, atol=1e-4)

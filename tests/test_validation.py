@@ -597,9 +597,9 @@ def required(method: Callable[..., Any]) -> list[str]:
 )
 def test_nothing_answers_before_fit(cls: type, name: str) -> None:
     method = getattr(cls(), name)
-    arguments = [ARGUMENTS.get(p, np.zeros((3, 2))) for p in required(method)]
+    arguments = {p: ARGUMENTS.get(p, np.zeros((3, 2))) for p in required(method)}
     with pytest.raises(NotFittedError, match=f"This {cls.__name__} instance is not fitted yet"):
-        method(*arguments)
+        method(**arguments)
 
 
 def test_public_methods_are_found() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import (
@@ -23,7 +22,6 @@ from latflow._validation import (
     check_count,
     check_latent_points,
     check_option,
-    check_per_frame,
     check_positive,
     check_range,
     check_temperature,
@@ -39,9 +37,11 @@ from latflow.estimators.reweighting import (
     Pooled,
     Route,
     learn_ensemble,
+    mixture_of,
     tilted_log_linear,
 )
 from latflow.estimators.stages import thin
+from latflow.estimators.trust import TrustMixin, warn_unsupported
 from latflow.nn.model import ConditionalDensity
 from latflow.nn.training import Plan
 from latflow.thermodynamics import Mixture
@@ -53,7 +53,7 @@ from latflow.trajectories import (
     held_out_rows,
     independent_blocks,
     is_trajectory_list,
-    spread,
+    time_segments,
 )
 
 __all__ = ["TemperatureExtrapolator"]
@@ -70,6 +70,7 @@ FloatArray = NDArray[np.float64]
 
 class TemperatureExtrapolator(
     TrajectoryListMixin,
+    TrustMixin,
     ClassNamePrefixFeaturesOutMixin,
     MetaEstimatorMixin,
     TransformerMixin,
@@ -95,7 +96,8 @@ class TemperatureExtrapolator(
         What h reads: all features, or the collective variables only. Features predict better where
         temperatures overlap in them; with hundreds of features that hardly overlap, take "cvs".
     n_estimators : int, default=1
-        Fits of h, each on a bootstrap over blocks, for error bars of the extrapolation itself.
+        Fits of h, each on a bootstrap over blocks: their mean answers, and their spread is part of
+        the error bars. Take 5 or more where error bars or far temperatures matter.
     temperature_range : tuple of float, optional
         Lowest and highest temperature that `sample` and `log_density` serve; 0.8 times the lowest
         to 1.5 times the highest simulated one if not given. Not needed by "tilted".
@@ -191,7 +193,8 @@ class TemperatureExtrapolator(
             As for LaTFEstimator.fit; at least two values for "enthalpy" and "mbar".
         energy : list or array_like, optional
             Potential energy of each frame, in units of boltzmann_constant times temperature
-            (kJ/mol); needed by "mbar" and used by it alone.
+            (kJ/mol). Needed by "mbar"; with "enthalpy" :meth:`thermodynamics` gives MBAR's free
+            energies, which need it, beside those without.
         trajectory, frame, weights, initial_states
             As for LaTFEstimator.fit.
 
@@ -232,6 +235,7 @@ class TemperatureExtrapolator(
         self.density_: ConditionalDensity | None = None
         self._mixtures: list[Mixture] = []
         self._routes: list[Route] = []
+        self._mbar = None
         n_steps = 0
         if frames.temperature is not None:
             self._fit_weights(frames, rs)
@@ -287,12 +291,13 @@ class TemperatureExtrapolator(
             held_out=held_out_rows(frames, fraction, self.estimator_.lagtime, rng),
         )
         self._routes = self._learn_routes(frames, pooled, rs, rng)
-        for route in self._routes:
-            u = np.stack([route.reduced(beta) for beta in pooled.betas], axis=1)
-            offsets = route.offsets(pooled)
-            self._mixtures.append(
-                Mixture.build(u, offsets, pooled.origin, pooled.weights, pooled.blocks)
-            )
+        segments = time_segments(frames.trajectory, frames.frame, np.asarray(frames.temperature))
+        self._order, self._cuts = np.concatenate(segments), np.cumsum(list(map(len, segments)))[:-1]
+        self._mixtures = [mixture_of(route, pooled) for route in self._routes]
+        self._averaged = self._average_members() if len(self._routes) > 1 else None
+        if frames.energy is not None and self.method == "enthalpy":
+            energies = Energies(np.asarray(frames.energy), by_pymbar=False)
+            self._mbar = energies, mixture_of(energies, pooled)
 
     def _learn_routes(
         self, frames: Frames, pooled: Pooled, rs: np.random.RandomState, rng: np.random.Generator
@@ -426,63 +431,6 @@ class TemperatureExtrapolator(
             return weights
         return np.split(weights, np.cumsum(self._lengths)[:-1])
 
-    def expectation(self, values: Any, temperatures: ArrayLike) -> pd.DataFrame:
-        """Return the expectation of a per-frame observable at each temperature.
-
-        Parameters
-        ----------
-        values : list of array_like, or array_like of shape (n_frames,)
-            One number per training frame, in the order of `fit`.
-        temperatures : float or array_like
-
-        Returns
-        -------
-        DataFrame
-            Index `temperature`, columns `value` and `standard_error`. The error comes from blocks
-            of the trajectories and, with `n_estimators` above 1, from the spread of h.
-        """
-        check_is_fitted(self)
-        if self._lengths is not None:
-            values = spread(values, [int(n) for n in self._lengths], "values")
-        column = check_per_frame(values, len(self.z_), "values")[:, None]
-        rows = {t: self._average(column, t) for t in self._all_named(temperatures)}
-        return pd.DataFrame(
-            {
-                "value": [float(mean[0]) for mean, _ in rows.values()],
-                "standard_error": [float(error[0]) for _, error in rows.values()],
-            },
-            index=pd.Index(list(rows), name="temperature"),
-        )
-
-    def state_populations(self, temperatures: ArrayLike) -> pd.DataFrame:
-        """Return the population of every metastable state at each temperature.
-
-        Parameters
-        ----------
-        temperatures : float or array_like
-
-        Returns
-        -------
-        DataFrame
-            Index (`temperature`, `state`), columns `population` and `standard_error`, as in
-            :meth:`expectation`.
-        """
-        check_is_fitted(self)
-        n_states = self.estimator_.n_states_
-        member = np.eye(n_states)[self.labels_]
-        wanted = self._all_named(temperatures)
-        found = [self._average(member, t) for t in wanted]
-        index = pd.MultiIndex.from_product(
-            [wanted, range(n_states)], names=["temperature", "state"]
-        )
-        return pd.DataFrame(
-            {
-                "population": np.concatenate([mean for mean, _ in found]),
-                "standard_error": np.concatenate([error for _, error in found]),
-            },
-            index=index,
-        )
-
     def free_energy(
         self, Z: ArrayLike, temperature: float | None = None, *, unit: str = "energy"
     ) -> FloatArray:
@@ -500,15 +448,20 @@ class TemperatureExtrapolator(
         -------
         ndarray of shape (...)
             Its minimum over these points is 0; NaN where the training frames do not reach (where
-            the pooled density is below its 0.001 quantile over them).
+            the pooled density is below its 0.001 quantile over them), and everywhere, with a
+            warning, at a temperature that is unsupported (see :meth:`support`).
         """
         check_is_fitted(self)
         check_option(unit, "unit", UNITS)
         temperature = self._named(temperature)
+        supported = self.support(temperature)["support"].iloc[0] != "unsupported"
         points = np.asarray(Z, dtype=np.float64)
         flat = points.reshape(-1, points.shape[-1]) if points.ndim else points
         energy = -self.log_density(flat, temperature)
         energy[self._pooled_log_density(flat) < self._support_level] = np.nan
+        if not supported:
+            warn_unsupported(temperature)
+            energy[:] = np.nan
         if not np.isnan(energy).all():
             energy -= np.nanmin(energy)
         if unit == "energy":
@@ -558,27 +511,10 @@ class TemperatureExtrapolator(
             raise ValueError("Expected a model fitted with `temperature`, got one without.")
         return found
 
-    def _all_named(self, temperatures: ArrayLike) -> list[float]:
-        return [self._named(float(t)) for t in np.atleast_1d(np.asarray(temperatures, dtype=float))]
-
     def _weights(self, beta: float) -> FloatArray:
-        """Return normalised frame weights at an inverse temperature, averaged over members."""
-        members = [
-            mixture.frame_weights(route.reduced(beta))
-            for mixture, route in zip(self._mixtures, self._routes, strict=True)
-        ]
-        return np.asarray(np.mean(members, axis=0))
-
-    def _average(self, values: FloatArray, temperature: float) -> tuple[FloatArray, FloatArray]:
-        """Return means and errors: of blocks within a member, and of the spread over members."""
-        beta = float(self._beta(temperature))
-        found = [
-            mixture.average(values, mixture.frame_weights(route.reduced(beta)))
-            for mixture, route in zip(self._mixtures, self._routes, strict=True)
-        ]
-        means, errors = np.array([m for m, _ in found]), np.array([e for _, e in found])
-        spread_of_h = means.var(axis=0, ddof=1) if len(found) > 1 else 0.0
-        return means.mean(axis=0), np.sqrt((errors**2).mean(axis=0) + spread_of_h)
+        """Return normalised frame weights at an inverse temperature."""
+        route, mixture = self._consensus
+        return mixture.frame_weights(route.reduced(beta))
 
     def _pooled_log_density(self, z: FloatArray) -> FloatArray:
         """Return the log-density of the pooled simulations at points z."""

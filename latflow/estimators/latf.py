@@ -109,8 +109,8 @@ class LaTFEstimator(
         T_ref of the base, where its width is 1 and what `temperature=None` means later; the lowest
         simulated temperature if not given.
     max_iter : int, default=1000
-        Sets the optimiser steps: each round of label refinement takes at most a tenth of it,
-        joint training a fifth, the density of the noise-free variables two fifths.
+        Sets the optimiser steps: each round of label refinement takes a tenth of it at most (or
+        60 steps), joint training a fifth, the density of the noise-free variables two fifths.
     learning_rate : float, default=1e-2
         Peak of a schedule that warms up and falls to zero.
     batch_size : int, default=1024

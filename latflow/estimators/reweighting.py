@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,7 +23,7 @@ from latflow.estimators.stages import (
 )
 from latflow.nn.density_ratio import TemperatureClassifier
 from latflow.nn.training import Plan, Record, minimise
-from latflow.thermodynamics import free_energy_offsets, log_linear_energies
+from latflow.thermodynamics import Mixture, free_energy_offsets, log_linear_energies
 
 __all__ = [
     "Energies",
@@ -31,6 +31,8 @@ __all__ = [
     "Pooled",
     "learn_ensemble",
     "learn_log_linear",
+    "mean_route",
+    "mixture_of",
     "tilted_log_linear",
 ]
 
@@ -86,6 +88,10 @@ class Route(Protocol):
         """Return u(n), shape (n_frames,)."""
         ...
 
+    def derivatives(self, beta: float) -> tuple[FloatArray, FloatArray | None]:
+        """Return du/dbeta, an energy, and its own derivative where it is not zero."""
+        ...
+
     def offsets(self, pooled: Pooled) -> FloatArray:
         """Return the free energies f_k between the simulated temperatures."""
         ...
@@ -103,6 +109,11 @@ class LogLinear:
         """Return u(n), shape (n_frames,)."""
         return log_linear_energies(self.coefficients, beta - self.beta0)
 
+    def derivatives(self, beta: float) -> tuple[FloatArray, FloatArray | None]:
+        """Return h + (beta - beta_0) c, and c."""
+        h, *c = self.coefficients.T
+        return (h + (beta - self.beta0) * c[0], c[0]) if c else (h, None)
+
     def offsets(self, pooled: Pooled) -> FloatArray:
         """Return the f_k."""
         u = np.stack([self.reduced(beta) for beta in pooled.betas], axis=1)
@@ -111,24 +122,44 @@ class LogLinear:
 
 @dataclass(frozen=True)
 class Energies:
-    """u = beta U with potential energies per frame: MBAR."""
+    """u = beta U with potential energies per frame: MBAR, solved by pymbar if asked to."""
 
     energy: FloatArray
+    by_pymbar: bool = True
 
     def reduced(self, beta: float) -> FloatArray:
         """Return u(n), shape (n_frames,)."""
         return np.asarray(beta * (self.energy - self.energy.mean()))
 
+    def derivatives(self, beta: float) -> tuple[FloatArray, None]:
+        """Return U."""
+        return self.energy - self.energy.mean(), None
+
     def offsets(self, pooled: Pooled) -> FloatArray:
         """Return the f_k, by pymbar; it knows no frame weights, so unequal ones are solved here."""
         u = np.stack([self.reduced(beta) for beta in pooled.betas], axis=1)
-        if np.ptp(pooled.weights) > 0:
+        if not self.by_pymbar or np.ptp(pooled.weights) > 0:
             return free_energy_offsets(u, pooled.counts, pooled.weights)
         order = np.argsort(pooled.origin, kind="stable")
         with quiet("pymbar"):
             mbar = import_extra("pymbar", "mbar").MBAR
             solved = mbar(u[order].T, np.bincount(pooled.origin), solver_protocol="robust").f_k
         return np.asarray(solved - solved[0])
+
+
+def mixture_of(route: Route, pooled: Pooled) -> Mixture:
+    """Solve for the f_k of a route and return the mixture of the pooled frames."""
+    u = np.stack([route.reduced(beta) for beta in pooled.betas], axis=1)
+    return Mixture.build(u, route.offsets(pooled), pooled.origin, pooled.weights, pooled.blocks)
+
+
+def mean_route(routes: Sequence[LogLinear]) -> LogLinear:
+    """Return the route of the mean h and c; a member without c counts as c = 0."""
+    order = max(route.coefficients.shape[1] for route in routes)
+    padded = [
+        np.pad(r.coefficients, ((0, 0), (0, order - r.coefficients.shape[1]))) for r in routes
+    ]
+    return LogLinear(np.mean(padded, axis=0), routes[0].beta0)
 
 
 @contextmanager

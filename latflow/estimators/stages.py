@@ -34,6 +34,9 @@ LABEL_TOLERANCE = 0.01
 CHUNK = 65536
 # shares of `max_iter`: one refinement round, joint training, density of the noise-free CVs
 ROUND, JOINT, DENSITY = 0.1, 0.2, 0.4
+LEAST_ROUND = (
+    60  # steps, as far as `max_iter` allows: shorter rounds merge states for want of training
+)
 
 
 def each(calls: Iterable[tuple[Callable[..., T], tuple[Any, ...]]]) -> list[T]:
@@ -231,9 +234,10 @@ class Fit:
         predicts the largest state everywhere.
         """
         self.model.flow.requires_grad_(False)
+        share = max(ROUND, min(1.0, LEAST_ROUND / self.plan.max_iter))
         for number in range(1, self.n_refinements + 1):
             name = f"refinement {number}"
-            self._minimise(name, self.model, self._pair_losses(flow=False), ROUND)
+            self._minimise(name, self.model, self._pair_losses(flow=False), share)
             predicted = self._predicted()
             if self._is_single(predicted) and number < self.n_refinements and not self.failed:
                 continue

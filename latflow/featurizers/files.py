@@ -85,6 +85,7 @@ def featurize(
         Frames held at a time; about 16 MB of coordinates if not given.
     out : path, optional
         Folder for a memory map (.npy) per file and ``manifest.json``; made if it does not exist.
+        Only one run at a time may write to it.
     temperature : float or sequence of float, optional
         Of each file, or of all; in K.
     n_jobs : int, optional
@@ -133,6 +134,8 @@ def featurize(
         for number, result in parallel(tasks):
             results.add(number, result)
             bar.update()
+    if manifest is not None:
+        manifest.sweep()
     return results.bunch()
 
 

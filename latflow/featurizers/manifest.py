@@ -173,6 +173,11 @@ class Manifest:
         """Return a record's array as a read-only memory map."""
         return np.load(self.folder / record.array, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
+    def sweep(self) -> None:
+        """Remove arrays that killed runs left unfinished."""
+        for part in self.folder.glob("*.npy.*.part"):
+            part.unlink(missing_ok=True)
+
     def array_name(self, source: Path, digest: str) -> str:
         """Return a name that content and settings determine."""
         key = hashlib.sha256(f"{digest}{self.settings.fingerprint}{self.settings.stride}".encode())

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from latflow._validation import check_positive, import_extra
-from latflow.kinetics import CONFIDENCE, RandomState, chapman_kolmogorov, implied_timescales
-from latflow.plotting.style import PALETTE, colours, panels
+from latflow._validation import check_positive, check_table
+from latflow.kinetics import chapman_kolmogorov, implied_timescales
+from latflow.kinetics.markov import CONFIDENCE, RandomState
+from latflow.plotting.style import PALETTE, colours, panels, plain_log_ticks
 
 __all__ = ["ChapmanKolmogorovDisplay", "TimescalesDisplay"]
 
 ROOM = 1.5  # factor above and below the timescales, on their logarithmic axis
-NARROW = 1e4  # a range of timescales with room for labels at 2 and 5 too
 MOST_BAND = 10.0  # a posterior without bound must not squeeze the timescales
 MODEL_COLUMNS = ("predicted", "predicted_low", "predicted_high")
 DATA_COLUMNS = ("estimated", "estimated_low", "estimated_high")
@@ -61,7 +60,7 @@ class TimescalesDisplay:
         reference: ArrayLike | None = None,
     ) -> None:
         index, columns = ["lagtime", "process"], ["timescale", "low", "high"]
-        self.timescales = _check_table(timescales, "timescales", index, columns)
+        self.timescales = check_table(timescales, "timescales", index, columns)
         self.time_unit = time_unit
         values = np.ravel([] if reference is None else reference).tolist()
         self.reference = np.array([check_positive(value, "reference") for value in values])
@@ -174,13 +173,7 @@ class TimescalesDisplay:
         high = self.timescales["high"].to_numpy(float)
         top = max(middle.max(), high[high < MOST_BAND * middle.max()].max(initial=0.0))
         self.ax_.set(xlim=(0, 1.05 * lagtimes.max()), ylim=(middle.min() / ROOM, top * ROOM))
-        self.ax_.yaxis.set_major_formatter("{x:g}")
-        if top < NARROW * middle.min():
-            ticker = import_extra("matplotlib.ticker", "plot")
-            self.ax_.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
-            self.ax_.yaxis.set_minor_formatter("{x:g}")
-        else:
-            self.ax_.yaxis.set_minor_formatter("")
+        plain_log_ticks(self.ax_, top / middle.min())
 
 
 class ChapmanKolmogorovDisplay:
@@ -213,7 +206,7 @@ class ChapmanKolmogorovDisplay:
 
     def __init__(self, table: pd.DataFrame, *, time_unit: str = "") -> None:
         index, columns = ["time", "source", "target"], [*MODEL_COLUMNS, *DATA_COLUMNS]
-        self.table = _check_table(table, "table", index, columns)
+        self.table = check_table(table, "table", index, columns)
         self.time_unit = time_unit
 
     @classmethod
@@ -311,21 +304,3 @@ class ChapmanKolmogorovDisplay:
         self.axes_[0, -1].legend(
             frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0)
         )
-
-
-def _check_table(
-    table: Any, name: str, index: Sequence[str], columns: Sequence[str]
-) -> pd.DataFrame:
-    """Return a DataFrame that has these index levels and columns and at least one row."""
-    wanted = f"a DataFrame with index ({', '.join(index)}) and columns {', '.join(columns)}"
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"Expected `{name}` to be {wanted}, got {type(table).__name__}.")
-    if list(table.index.names) != list(index) or not set(columns) <= set(table.columns):
-        raise ValueError(
-            f"Expected `{name}` to be {wanted}, got index "
-            f"({', '.join(map(str, table.index.names))}) and columns "
-            f"{', '.join(map(str, table.columns))}."
-        )
-    if table.empty:
-        raise ValueError(f"Expected `{name}` to hold at least one row, got none.")
-    return table

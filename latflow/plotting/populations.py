@@ -6,19 +6,30 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from latflow.estimators.extrapolator import TemperatureExtrapolator
-from latflow.plotting.style import colours, panels, temperature_unit
+from latflow.plotting.shading import (
+    check_support,
+    legend_right,
+    limit,
+    mark_trained,
+    shade,
+    support_of,
+)
+from latflow.plotting.style import colours, panels, temperature_label, temperature_unit
 
-__all__ = ["PopulationsDisplay"]
+__all__ = ["PopulationsDisplay", "draw_population", "furnish", "of_state", "temperatures_of"]
+
+HEADROOM = 1.12  # top of the axis where regions are named
 
 
 class PopulationsDisplay:
     """Populations of the metastable states against temperature, predicted and simulated.
 
-    Build it with :meth:`from_estimator`.
+    Temperatures at which the predictions are extrapolated or unsupported are shaded. Build it with
+    :meth:`from_estimator`.
 
     Parameters
     ----------
@@ -30,6 +41,9 @@ class PopulationsDisplay:
         where it has `standard_error`.
     trained : array_like, optional
         Temperatures that the estimator was fitted on, marked on the axis.
+    support : DataFrame, optional
+        As ``TemperatureExtrapolator.support`` returns it; nothing is shaded if not given. Between
+        two of its temperatures the worse verdict holds.
     temperature_unit : str, default=""
 
     Attributes
@@ -42,6 +56,8 @@ class PopulationsDisplay:
         One standard error to both sides, cut at 0 and 1.
     points_ : list of ErrorbarContainer
         Simulated, one per state.
+    shades_ : list of Rectangle
+        Extrapolated and unsupported regions, from low temperatures to high.
     """
 
     def __init__(
@@ -50,11 +66,13 @@ class PopulationsDisplay:
         *,
         reference: pd.DataFrame | None = None,
         trained: ArrayLike = (),
+        support: pd.DataFrame | None = None,
         temperature_unit: str = "",
     ) -> None:
         self.populations = populations
         self.reference = reference
         self.trained = np.asarray(trained, dtype=np.float64)
+        self.support = None if support is None else check_support(support)
         self.temperature_unit = temperature_unit
 
     @classmethod
@@ -67,7 +85,7 @@ class PopulationsDisplay:
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Compute the populations of a fitted extrapolator and draw them.
+        """Compute populations and support of a fitted extrapolator and draw them.
 
         Parameters
         ----------
@@ -86,14 +104,17 @@ class PopulationsDisplay:
         check_is_fitted(estimator)
         temperatures = np.sort(np.atleast_1d(np.asarray(temperature, dtype=np.float64)))
         populations = estimator.state_populations(temperatures)
-        unit = temperature_unit(estimator.estimator_)
         display = cls(
-            populations, reference=reference, trained=estimator.temperatures_, temperature_unit=unit
+            populations,
+            reference=reference,
+            trained=estimator.temperatures_,
+            support=support_of(estimator, temperatures_of(populations, reference)),
+            temperature_unit=temperature_unit(estimator.estimator_),
         )
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw lines with bands, simulated points and training temperatures.
+        """Draw lines with bands, simulated points, training temperatures and shaded regions.
 
         Parameters
         ----------
@@ -111,40 +132,90 @@ class PopulationsDisplay:
         self.lines_: list[Any] = []
         self.bands_: list[Any] = []
         self.points_: list[Any] = []
-        for colour, (state, rows) in zip(
-            colours(), self.populations.groupby(level="state"), strict=False
-        ):
-            self._draw_state(state, rows.droplevel("state"), colour, kwargs)
-        self._draw_keys()
-        unit = f" ({self.temperature_unit or 'reduced units'})"
-        self.ax_.set(xlabel=f"temperature{unit}", ylabel="population", ylim=(-0.02, 1.02))
-        self.ax_.spines[["top", "right"]].set_visible(False)
-        self.ax_.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        states = self.populations.index.get_level_values("state").unique().sort_values()
+        for colour, state in zip(colours(), states, strict=False):
+            rows = pd.DataFrame(self.populations.xs(state, level="state")).sort_index()
+            simulated = of_state(self.reference, state)
+            options = {"label": f"state {state}"} | kwargs
+            line, band, points = draw_population(self.ax_, rows, simulated, colour, **options)
+            self.lines_.append(line)
+            self.bands_.append(band)
+            self.points_ += [] if points is None else [points]
+        tables = self.populations, self.reference
+        self.shades_ = furnish(self.ax_, *tables, self.support, self.trained, self.temperature_unit)
+        legend_right(self.ax_)
         return self
 
-    def _draw_state(
-        self, state: Any, rows: pd.DataFrame, colour: str, kwargs: dict[str, Any]
-    ) -> None:
-        t, p, error = rows.index.to_numpy(float), rows["population"], rows["standard_error"]
-        options = {"color": colour, "label": f"state {state}"} | kwargs
-        self.lines_ += self.ax_.plot(t, p, **options)
-        low, high = (p - error).clip(0, 1), (p + error).clip(0, 1)
-        self.bands_.append(self.ax_.fill_between(t, low, high, color=colour, alpha=0.25, lw=0))
-        if self.reference is None or state not in self.reference.index.get_level_values("state"):
-            return
-        points = self.reference.xs(state, level="state")
-        t = points.index.to_numpy(float)
-        style = {"fmt": "o", "ms": 5, "capsize": 2, "color": colour, "markerfacecolor": "white"}
-        self.points_.append(
-            self.ax_.errorbar(t, points["population"], points.get("standard_error"), **style)
-        )
 
-    def _draw_keys(self) -> None:
-        """Mark the training temperatures on the axis; name the simulated points in the legend."""
-        grey = {"color": "0.35", "ls": ""}
-        if self.points_:
-            self.ax_.plot([], [], marker="o", ms=5, mfc="white", label="simulated", **grey)
-        if len(self.trained):
-            low = np.full(len(self.trained), 0.03)
-            style = {"marker": "|", "ms": 14, "mew": 2.5, "label": "trained at"} | grey
-            self.ax_.plot(self.trained, low, transform=self.ax_.get_xaxis_transform(), **style)
+def draw_population(
+    ax: Any,
+    rows: pd.DataFrame,
+    simulated: pd.DataFrame | None,
+    colour: str,
+    **options: Any,
+) -> tuple[Any, Any, Any]:
+    """Draw one state's population against temperature.
+
+    Parameters
+    ----------
+    ax : Axes
+    rows : DataFrame
+        Index `temperature`, columns `population` and `standard_error`.
+    simulated : DataFrame or None
+        The same from simulations; the errors may be missing.
+    colour : str
+    **options
+        For ``Axes.plot`` of the line.
+
+    Returns
+    -------
+    tuple of Line2D, PolyCollection, and ErrorbarContainer or None
+        The line, its band of one standard error and the simulated points.
+    """
+    t, p, error = rows.index.to_numpy(float), rows["population"], rows["standard_error"]
+    line = ax.plot(t, p, **({"color": colour} | options))[0]
+    low, high = (p - error).clip(0, 1), (p + error).clip(0, 1)
+    band = ax.fill_between(t, low, high, color=colour, alpha=0.25, lw=0)
+    if simulated is None:
+        return line, band, None
+    style = {"fmt": "o", "ms": 5, "capsize": 2, "color": colour, "mfc": "white", "zorder": 3}
+    found = simulated["population"].to_numpy(float)
+    t = simulated.index.to_numpy(float)
+    bars = ax.errorbar(t, found, simulated.get("standard_error"), **style)
+    return line, band, bars
+
+
+def of_state(table: pd.DataFrame | None, state: Any) -> pd.DataFrame | None:
+    """Return one state's rows by temperature; None where it has none."""
+    if table is None or state not in table.index.get_level_values("state"):
+        return None
+    return pd.DataFrame(table.xs(state, level="state")).sort_index()
+
+
+def furnish(
+    ax: Any,
+    populations: pd.DataFrame,
+    reference: pd.DataFrame | None,
+    support: pd.DataFrame | None,
+    trained: NDArray[np.float64],
+    unit: str,
+) -> list[Any]:
+    """Draw what surrounds the populations: labels, limits, shades (returned), keys and marks."""
+    ax.set(xlabel=temperature_label(unit), ylabel="population", ylim=(-0.02, 1.02))
+    ax.spines[["top", "right"]].set_visible(False)
+    if support is not None:
+        limit(ax, np.union1d(temperatures_of(populations, reference), support.index))
+        ax.set(ylim=(-0.02, HEADROOM), yticks=np.linspace(0, 1, 6))
+    shades = shade(ax, support)
+    if reference is not None:
+        style = {"marker": "o", "ms": 5, "mfc": "white", "color": "0.35", "ls": ""}
+        ax.plot([], [], label="simulated", **style)
+    if len(trained):
+        mark_trained(ax, trained)
+    return shades
+
+
+def temperatures_of(*tables: pd.DataFrame | None) -> NDArray[np.float64]:
+    """Return all temperatures of some tables, sorted."""
+    found = [table.index.get_level_values("temperature") for table in tables if table is not None]
+    return np.unique(np.concatenate([values.to_numpy(float) for values in found]))

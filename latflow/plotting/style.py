@@ -11,8 +11,18 @@ from numpy.typing import NDArray
 from latflow._validation import import_extra
 from latflow.estimators.latf import BOLTZMANN_CONSTANT, LaTFEstimator
 
-__all__ = ["PALETTE", "colours", "energy_unit", "panels", "temperature_unit"]
+__all__ = [
+    "PALETTE",
+    "colours",
+    "energy_unit",
+    "panels",
+    "plain_log_ticks",
+    "temperature_label",
+    "temperature_unit",
+    "with_error",
+]
 
+NARROW = 1e4  # a range of values with room for labels at 2 and 5 too
 # Okabe and Ito's palette, which readers with colour-blindness can tell apart
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 
@@ -30,6 +40,20 @@ def energy_unit(estimator: LaTFEstimator) -> str:
 def temperature_unit(estimator: LaTFEstimator) -> str:
     """Name the unit of its temperatures; nothing for reduced ones."""
     return "" if estimator.boltzmann_constant == 1.0 else "K"
+
+
+def temperature_label(unit: str) -> str:
+    """Label an axis of temperatures."""
+    return f"temperature ({unit or 'reduced units'})"
+
+
+def with_error(value: float, error: float) -> str:
+    """Write a number to the digits that its error leaves: one, or two after a leading one."""
+    if not (np.isfinite(error) and error > 0):
+        return f"{value:.3g}"
+    power = int(np.floor(np.log10(error)))
+    digits = max(0, -power + (error < 1.95 * 10.0**power))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def colours() -> Iterator[str]:
@@ -54,3 +78,14 @@ def panels(
             f"got {len(given)}."
         )
     return given.reshape(n_rows, n_columns)
+
+
+def plain_log_ticks(ax: Any, ratio: float) -> None:
+    """Label a logarithmic y-axis with plain numbers; more of them where the range is narrow."""
+    ax.yaxis.set_major_formatter("{x:g}")
+    if ratio < NARROW:
+        ticker = import_extra("matplotlib.ticker", "plot")
+        ax.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
+        ax.yaxis.set_minor_formatter("{x:g}")
+    else:
+        ax.yaxis.set_minor_formatter("")

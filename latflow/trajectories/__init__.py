@@ -14,7 +14,7 @@ from latflow.trajectories.frames import (
     stack,
 )
 from latflow.trajectories.lists import TrajectoryListMixin, is_trajectory_list, spread
-from latflow.trajectories.pairs import lagged_pairs, time_blocks
+from latflow.trajectories.pairs import lagged_pairs, time_blocks, time_segments
 from latflow.trajectories.splitters import TrajectoryKFold
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "spread",
     "stack",
     "time_blocks",
+    "time_segments",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-__all__ = ["lagged_pairs", "places", "time_blocks"]
+__all__ = ["lagged_pairs", "places", "time_blocks", "time_segments"]
 
 IntArray = NDArray[np.int64]
 
@@ -65,6 +65,16 @@ def lagged_pairs(
     # within a segment neighbours are one frame apart, so `lagtime` rows on is `lagtime` frames on
     first = np.flatnonzero(segment[: max(n_frames - lagtime, 0)] == segment[lagtime:])
     return order[first], order[first + lagtime]
+
+
+def time_segments(
+    trajectory: IntArray, frame: IntArray, temperature: NDArray[np.float64]
+) -> list[IntArray]:
+    """Return the rows of every gap-free piece of a trajectory at one temperature, in time."""
+    order = np.lexsort((frame, trajectory))
+    cut = (np.diff(trajectory[order]) != 0) | (np.diff(frame[order]) != 1)
+    cut |= np.diff(temperature[order]) != 0
+    return np.split(order, np.flatnonzero(cut) + 1)
 
 
 def time_blocks(trajectory: IntArray, frame: IntArray, *, length: int) -> IntArray:

@@ -21,6 +21,8 @@ from latflow._validation import check_count, check_fraction, check_positive, che
 from latflow.trajectories import spread
 
 __all__ = [
+    "CONFIDENCE",
+    "RandomState",
     "chapman_kolmogorov",
     "connected_sets",
     "implied_timescales",
