@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import numbers
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +21,7 @@ __all__ = [
     "check_fraction",
     "check_latent_points",
     "check_option",
+    "check_output",
     "check_per_frame",
     "check_per_trajectory",
     "check_positive",
@@ -207,6 +210,32 @@ def check_latent_points(points: ArrayLike, n_components: int, name: str = "Z") -
     if not np.isfinite(array).all():
         raise ValueError(f"Expected finite numbers in `{name}`, got NaN or infinity.")
     return array
+
+
+def check_output(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """Return a path that can be written to, as far as that can be told before writing.
+
+    Parameters
+    ----------
+    path : str or path-like
+    name : str, default="path"
+        What the errors call it.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OSError
+        If its folder does not exist or it is a folder itself.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"Expected `{name}` in an existing folder, got {target}.")
+    if target.is_dir():
+        raise IsADirectoryError(f"Expected `{name}` to be a file, got the folder {target}.")
+    return target
 
 
 def check_table(

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Bunch
 
-from latflow._validation import check_count, check_temperature, import_extra
+from latflow._validation import check_count, check_output, check_temperature, import_extra
 from latflow.datasets import make_lj7
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.estimators.extrapolator import COLDER, HOTTER
 from latflow.metrics import jensen_shannon, jensen_shannon_noise_floor
 from latflow.plotting import FreeEnergyDisplay, HistoryDisplay, PopulationsDisplay
-from latflow.report import Section, check_output, write_report
+from latflow.report import Section, blank_figure, write_report
 
 __all__ = ["DemoResult", "readable", "run_demo"]
 
@@ -387,14 +387,8 @@ def _timing_section(timings: Mapping[str, float]) -> Section:
     return Section("Timings", table=pd.DataFrame({"step": list(timings), "seconds": seconds}))
 
 
-def _figure(width: float, height: float) -> Any:
-    """Return a figure that pyplot does not know, so that nothing has to be closed."""
-    figures = import_extra("matplotlib.figure", "plot")
-    return figures.Figure(figsize=(width, height), layout="constrained")
-
-
 def _surfaces(model: TemperatureExtrapolator, reference: Mapping[float, FloatArray]) -> Any:
-    figure = _figure(1.9 * len(reference) + 0.8, 4.4)
+    figure = blank_figure(1.9 * len(reference) + 0.8, 4.4)
     FreeEnergyDisplay.from_estimator(
         model,
         temperature=list(reference),
@@ -407,7 +401,7 @@ def _surfaces(model: TemperatureExtrapolator, reference: Mapping[float, FloatArr
 
 
 def _populations(model: TemperatureExtrapolator, simulated: pd.DataFrame) -> Any:
-    figure = _figure(7.0, 4.0)
+    figure = blank_figure(7.0, 4.0)
     t = simulated.index.get_level_values("temperature")
     PopulationsDisplay.from_estimator(
         model,
@@ -419,6 +413,6 @@ def _populations(model: TemperatureExtrapolator, simulated: pd.DataFrame) -> Any
 
 
 def _history(model: TemperatureExtrapolator) -> Any:
-    figure = _figure(11.0, 3.2)
+    figure = blank_figure(11.0, 3.2)
     HistoryDisplay.from_estimator(model, axes=figure.subplots(1, 3))
     return figure

@@ -15,7 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-__all__ = ["Section", "check_output", "replacing", "write_report"]
+from latflow._validation import check_output, import_extra
+
+__all__ = ["Section", "blank_figure", "replacing", "write_report"]
 
 DPI = 144
 CSS_PIXELS_PER_INCH = 96
@@ -108,6 +110,22 @@ def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence
     return target
 
 
+def blank_figure(width: float, height: float) -> Any:
+    """Return a figure that pyplot does not know, so that nothing has to be closed.
+
+    Parameters
+    ----------
+    width, height : float
+        In inches.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    figures = import_extra("matplotlib.figure", "plot")
+    return figures.Figure(figsize=(width, height), layout="constrained")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of `path` once all is written; on an error none does.
@@ -132,32 +150,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def check_output(path: str | os.PathLike[str], name: str = "path") -> Path:
-    """Return a path that can be written to, as far as that can be told before writing.
-
-    Parameters
-    ----------
-    path : str or path-like
-    name : str, default="path"
-        What the errors call it.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    OSError
-        If its folder does not exist or it is a folder itself.
-    """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"Expected `{name}` in an existing folder, got {target}.")
-    if target.is_dir():
-        raise IsADirectoryError(f"Expected `{name}` to be a file, got the folder {target}.")
-    return target
 
 
 def _section(section: Section) -> str:
@@ -204,7 +196,8 @@ def _holds_numbers(column: pd.Series[Any]) -> bool:
     """Whether a column holds numbers, or text that begins with one: they stand to the right."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return True
-    return bool(len(column)) and all(str(value)[:1].isdigit() for value in column)
+    texts = [str(value).lstrip("-") for value in column if value != MISSING]
+    return bool(texts) and all(text[:1].isdigit() for text in texts)
 
 
 def _cell(value: Any) -> str:

@@ -1,7 +1,12 @@
 """Small molecules made from nothing: their topologies are right, their coordinates random."""
 
+import math
+
 import mdtraj
 import numpy as np
+from scipy.spatial.transform import Rotation
+
+from latflow.thermodynamics import BOLTZMANN_CONSTANT
 
 BACKBONE = "N H CA HA C O"
 SIDE_CHAINS = {
@@ -57,3 +62,38 @@ def argon(xyz):
     for _ in range(xyz.shape[1]):
         topology.add_atom("Ar", mdtraj.element.argon, topology.add_residue("AR", chain))
     return mdtraj.Trajectory(xyz, topology)
+
+
+def flipping(temperature, n_frames, seed=0):
+    """Return a peptide whose phi of residue 2 diffuses in 6 (1 + cos 2 phi) + 3 sin phi kJ/mol."""
+    topology = topology_of(("ALA", "ALA", "GLY"))
+    atoms = {(atom.residue.index, atom.name): atom.index for atom in topology.atoms}
+    places = np.random.default_rng(1).normal(scale=0.4, size=(topology.n_atoms, 3))
+    start, axis = places[atoms[1, "N"]], places[atoms[1, "CA"]] - places[atoms[1, "N"]]
+    turned = [k for (residue, name), k in atoms.items() if residue == 2 or name in ("C", "O", "CB")]
+    turned = [k for k in turned if topology.atom(k).residue.index > 0]
+    phi = _diffusion(1 / (BOLTZMANN_CONSTANT * temperature), n_frames, seed)
+    turns = Rotation.from_rotvec(phi[:, None] * axis / np.linalg.norm(axis))
+    xyz = np.repeat(places[None], n_frames, axis=0)
+    xyz[:, turned] = start + np.einsum("nij,kj->nki", turns.as_matrix(), places[turned] - start)
+    xyz += 0.003 * np.random.default_rng(seed).normal(size=xyz.shape)
+    return mdtraj.Trajectory(xyz, topology, time=2.0 * np.arange(n_frames))
+
+
+def share_of_larger_well(temperature):
+    """Return the exact population of the well with sin phi < 0."""
+    phi = np.linspace(-np.pi, np.pi, 20_001)
+    energy = 6 * (1 + np.cos(2 * phi)) + 3 * np.sin(phi)
+    weight = np.exp(-energy / (BOLTZMANN_CONSTANT * temperature))
+    return weight[np.sin(phi) < 0].sum() / weight.sum()
+
+
+def _diffusion(beta, n_frames, seed, n_steps=120, time_step=5e-3):
+    noise = np.sqrt(2 * time_step) * np.random.default_rng(seed).normal(size=(n_frames, n_steps))
+    phi, found = -np.pi / 2, np.empty(n_frames)
+    for frame in range(n_frames):
+        for kick in noise[frame].tolist():
+            force = 12 * math.sin(2 * phi) - 3 * math.cos(phi)
+            phi += beta * force * time_step + kick
+        found[frame] = phi
+    return found

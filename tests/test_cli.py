@@ -12,12 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.utils import Bunch
+from structures import flipping, share_of_larger_well
 
 import latflow
-import latflow.cli
+import latflow.cli.demo
+import latflow.cli.fit
 from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.cli import main
+from latflow.cli.features import featurizer_of
 from latflow.datasets import make_three_hole
+from latflow.featurizers import Concatenate, Distances, Torsions, featurize, load_features
 
 # so short a fit may say that it has not converged, or found one state only
 pytestmark = pytest.mark.filterwarnings("ignore:.*state:UserWarning")
@@ -162,7 +166,11 @@ class TestFitRefuses:
         ("file", "sentence"),
         [
             ("none.npy", "Expected an array in none.npy, found no such file."),
-            ("table.csv", "Expected a file that ends in .npy or .npz, got table.csv."),
+            (
+                "table.csv",
+                "Expected a file that ends in .npy or .npz (features) or in .xtc, .dcd, .trr, .nc, "
+                ".h5, .pdb (trajectory), got table.csv.",
+            ),
             (
                 "flat.npy",
                 "Expected trajectory 1 of shape (n_frames, n_features) in flat.npy, got (600,).",
@@ -250,7 +258,7 @@ class TestFitRefuses:
 
         Path("model.latflow").write_text("old")
         monkeypatch.setattr(LaTFEstimator, "fit", lambda self, *_, **__: self)
-        monkeypatch.setattr(latflow.cli, "save", full)
+        monkeypatch.setattr(latflow.cli.fit, "save", full)
         found = self.refused(capsys, "cold.npy", "--temperature", "1")
         assert found == "No space left on device: model.latflow."
         assert Path("model.latflow").read_text() == "old"
@@ -310,6 +318,263 @@ class TestSample:
         assert match in refused(capsys, "sample", "model.latflow", "--output", output)
 
 
+@pytest.fixture(scope="module")
+def peptide_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with cold.xtc, hot.xtc and top.pdb of a peptide with two states."""
+    place = tmp_path_factory.mktemp("peptide")
+    for name, temperature, seed in (("cold", 300, 1), ("hot", 450, 2)):
+        frames = flipping(temperature, 3000, seed)
+        frames.save(str(place / f"{name}.xtc"))
+    frames[0].save(str(place / "top.pdb"))
+    return place
+
+
+@pytest.fixture
+def peptide(peptide_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the working folder, with the peptide's files."""
+    for file in peptide_files.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+FILES = ("cold.xtc", "hot.xtc")
+SHORT = ("--lagtime", "5", "--max-iter", "100")
+
+
+def page_of(path: str) -> str:
+    page = Path(path).read_text(encoding="utf-8")
+    assert "http://" not in page
+    return page
+
+
+class TestFromTrajectoryFiles:
+    def test_to_populations_at_an_unseen_temperature_in_one_command(
+        self, peptide: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["--trajectory", *FILES, "--temperature", "300", "450", "--topology", "top.pdb"]
+        more = ["--at", "375", "--lagtime", "5", "--save", "m.latflow", "--output", "r.html"]
+        assert main(["report", *arguments, *more]) == 0
+        out = capsys.readouterr().out
+        assert "375  interpolated" in out
+        assert out.endswith("Report: r.html\n")
+        assert "interpolated" in page_of("r.html")
+        model = latflow.load("m.latflow")
+        assert model.estimator_.n_states_ == 2
+        found = model.state_populations(375).iloc[0]
+        assert abs(found["population"] - share_of_larger_well(375)) < 3 * found["standard_error"]
+        assert found["standard_error"] < 0.06
+
+    def test_fit_is_what_featurize_and_the_estimators_do(self, peptide: Path) -> None:
+        options = [
+            "--topology",
+            "top.pdb",
+            "--stride",
+            "2",
+            "--features",
+            "torsions:angles=psi,phi",
+        ]
+        assert main(["fit", *FILES, "--temperature", "300", "450", *options, *SHORT]) == 0
+        data = featurize(FILES, "top.pdb", Torsions(("psi", "phi")), stride=2)
+        ours = TemperatureExtrapolator(
+            LaTFEstimator(5, max_iter=100, random_state=0), max_iter=100, random_state=0
+        ).fit(data.trajectories, temperature=[300, 450])
+        theirs = latflow.load("model.latflow")
+        np.testing.assert_allclose(theirs.sample(5, 350, 0), ours.sample(5, 350, 0), rtol=1e-6)
+
+    def test_options_may_stand_before_files_and_beside_each(self, peptide: Path) -> None:
+        one = ["--trajectory", "cold.xtc", "--temperature", "300"]
+        other = ["--trajectory", "hot.xtc", "--temperature", "450"]
+        assert main(["fit", "--topology", "top.pdb", *SHORT, *one, *other]) == 0
+        first = latflow.load("model.latflow")
+        assert main(["fit", "--topology=top.pdb", *SHORT, "--temperature=300", *FILES,
+                     "--temperature=450"]) == 0  # fmt: skip
+        np.testing.assert_array_equal(latflow.load("model.latflow").z_, first.z_)
+
+    def test_featurize_writes_a_folder_that_fit_reads(
+        self, peptide: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        options = ["--topology", "top.pdb", "--temperature", "300", "450", "--output", "f"]
+        chosen = ["--features", "torsions", "distances:atoms=name CA,name N:min_separation=1"]
+        assert main(["featurize", *FILES, *options, *chosen, "--stride", "3"]) == 0
+        out = capsys.readouterr().out
+        assert out == "Saved: f, 2 trajectories, 2000 frames, 14 features\n"
+        data = load_features("f")
+        both = Concatenate([Torsions(), Distances(("name CA", "name N"), min_separation=1)])
+        expected = featurize(FILES, "top.pdb", both, stride=3)
+        np.testing.assert_array_equal(data.trajectories[1], expected.trajectories[1])
+        assert main(["fit", "f", *SHORT]) == 0
+        assert latflow.load("model.latflow").temperatures_.tolist() == [300, 450]
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["cold.xtc"], "Expected --topology, a structure file such as a .pdb, as cold.xtc"),
+            (["cold.xyz", "--topology", "top.pdb"], ".npz (features) or in .xtc, .dcd, .trr"),
+            (["cold.xtc", "cold.npy", "--topology", "top.pdb"], "trajectory files or arrays"),
+            (["a.npy", "--topology", "top.pdb"], "--topology with trajectory files only"),
+            (["none.xtc", "--topology", "top.pdb"], "an existing file, got none.xtc"),
+            (["cold.xtc", "--topology", "none.pdb"], "an existing file, got none.pdb"),
+            ([*FILES, *FILES, "--topology", "top.pdb", "--temperature", "310"], "per file (4)"),
+            (["cold.xtc", "--topology", "top.pdb", "--stride", "0"], "`stride`"),
+            (["."], "a folder with manifest.json"),
+        ],
+    )
+    def test_refuses(
+        self, peptide: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], match: str
+    ) -> None:
+        assert match in refused(capsys, "fit", *arguments, "--temperature", "300")
+
+    @pytest.mark.parametrize(
+        ("features", "match"),
+        [
+            ("torsion", "of torsions, distances, contacts, coordination, positions, g-vectors"),
+            ("torsions:angle=phi", "options of torsions as NAME=VALUE (angles, periodic)"),
+            ("torsions:angles", "options of torsions as NAME=VALUE"),
+            ("torsions:angles=phy", "phi, psi, omega"),
+            ("coordination", "coordination:r0=VALUE"),
+            ("coordination:r0=far", "`r0` to be a finite number"),
+            ("positions:reference=x", "(atoms, align)"),
+        ],
+    )
+    @pytest.mark.parametrize("command", ["fit", "featurize"])
+    def test_features(
+        self, peptide: Path, capsys: pytest.CaptureFixture[str], features: str, match: str,
+        command: str,
+    ) -> None:  # fmt: skip
+        arguments = ["--temperature", "300", "--topology", "top.pdb", "--features", features]
+        assert match in refused(capsys, command, "cold.xtc", *arguments)
+
+    def test_values_of_feature_options(self) -> None:
+        given = featurizer_of(["contacts:r0=0.8:exponent=4:periodic=false:atoms=name CA"])
+        expected = {"r0": 0.8, "exponent": 4, "periodic": False, "atoms": "name CA"}
+        assert {k: v for k, v in given.get_params().items() if k in expected} == expected
+
+
+class TestConfig:
+    def write(self, text: str) -> None:
+        Path("run.toml").write_text(text, encoding="utf-8")
+
+    def test_sets_options_and_the_command_line_wins(self, folder: Path) -> None:
+        self.write(
+            'trajectory = ["cold.npy", "hot.npy"]\nlagtime = 9\nmax_iter = 60\nseed = 3\n'
+            "[fit]\nlagtime = 5\ntemperature = [0.8, 1.4]\nboltzmann_constant = 1\n"
+            'encoder = "linear"\n'
+            '[sample]\nn-samples = 7\noutput = "s.npy"\n'
+        )
+        assert main(["fit", "--config", "run.toml", "--seed", "4"]) == 0
+        model = latflow.load("model.latflow")
+        assert (model.random_state, model.estimator_.lagtime) == (4, 5)
+        assert model.estimator_.encoder == "linear"
+        assert model.temperatures_.tolist() == [COLD, HOT]
+        assert main(["fit", "hot.npy", "--config", "run.toml", "--temperature", "1.4"]) == 0
+        assert isinstance(latflow.load("model.latflow"), LaTFEstimator)
+        assert main(["sample", "model.latflow", "--config", "run.toml"]) == 0
+        assert np.load("s.npy").shape == (7, 2)
+
+    @pytest.mark.parametrize(
+        ("text", "match"),
+        [
+            ("lagtme = 3", "lagtime"),
+            ("[fitt]", "tables named after commands (demo, featurize, fit, sample, report)"),
+            ("[fit]\nn_samples = 3", "options of latflow fit (trajectory, temperature"),
+            ("x = ", "Expected TOML in run.toml"),
+            ("lagtime = [1, 2]", "one value for lagtime in run.toml, got [1, 2]"),
+            ("lagtime = true", "numbers or texts for lagtime"),
+            ("temperature = []", "numbers or texts for temperature"),
+            ("temperature = [[300]]", "numbers or texts for temperature"),
+        ],
+    )
+    def test_refuses(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], text: str, match: str
+    ) -> None:
+        self.write(text)
+        assert match in refused(capsys, "fit", "cold.npy", "--config", "run.toml")
+
+    def test_no_file(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "Expected a TOML file at x.toml" in refused(capsys, "fit", "--config", "x.toml")
+
+    @pytest.mark.parametrize(
+        ("text", "match"),
+        [("lagtime = 2.5", "invalid int value"), ('encoder = "cnn"', "linear")],
+    )
+    def test_values_are_checked_like_the_command_lines(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], text: str, match: str
+    ) -> None:
+        self.write(text)
+        with pytest.raises(SystemExit, match="2"):
+            main(["fit", "cold.npy", "--config", "run.toml"])
+        assert match in capsys.readouterr().err
+
+
+class TestReport:
+    @pytest.fixture(autouse=True)
+    def saved(self, folder: Path, fitted: TemperatureExtrapolator) -> None:
+        latflow.save(fitted, "model.latflow")
+
+    @pytest.mark.parametrize("option", ["--at", "--temperature"])
+    def test_of_a_saved_model(
+        self, fitted: TemperatureExtrapolator, capsys: pytest.CaptureFixture[str], option: str
+    ) -> None:
+        assert main(["report", "model.latflow", option, "1.1", "1.6", "--output", "r.html"]) == 0
+        page = page_of("r.html")
+        for t, role in ((1.1, "interpolated"), (1.6, "extrapolated")):
+            assert f'<td class="number">{t:g}</td><td class="text">{role}</td>' in page
+            rows = fitted.state_populations(t)
+            for p, error in zip(rows["population"], rows["standard_error"], strict=True):
+                assert f"{p:.3f} ± {error:.3f}" in page
+        assert page.count("<img") == 5
+        out = capsys.readouterr().out
+        assert "extrapolated" in out
+        assert out.endswith("Report: r.html\n")
+
+    def test_of_a_fit_that_reaches_what_is_asked_for(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        files = ["--trajectory", "cold.npy", "hot.npy", "--temperature", "0.8", "1.4"]
+        assert main(["report", *files, "--at", "0.3", "3", *QUICK, "--save", "m"]) == 0
+        assert latflow.load("m").temperature_range == (0.3, 3.0)
+        assert "3  extrapolated" in capsys.readouterr().out
+
+    def test_far_away_is_called_unsupported(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["report", "model.latflow", "--at", "50"]) == 0
+        assert capsys.readouterr().out.splitlines()[-2].rstrip().endswith("unsupported")
+        assert "At 50 too few training frames" in page_of("report.html")
+
+    def test_default_temperatures(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["report", "model.latflow"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines[2:5]] == ["0.8", "1.1", "1.4"]
+        assert Path("report.html").is_file()
+
+    def test_a_model_named_by_hand_passes_over_the_files_of_a_config(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = 'trajectory = ["cold.npy"]\n[report]\ntemperature = [0.8]\noutput = "c.html"'
+        Path("run.toml").write_text(text)
+        assert main(["report", "model.latflow", "--config", "run.toml"]) == 0
+        assert "1.1" in capsys.readouterr().out
+        assert Path("c.html").is_file()
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["model.latflow", "--at", "-1"], "`temperature` to be a finite number > 0"),
+            (["none.latflow"], "none.latflow"),
+            (["model.latflow", "--output", "none/r.html"], "`--output` in an existing folder"),
+            (["model.latflow", "--save", "m"], "--save with --trajectory"),
+            (
+                ["--trajectory", "cold.npy", "--temperature", "1", "--at", "2"],
+                "Expected --at 1, the simulated temperature, got 2",
+            ),
+        ],
+    )
+    def test_refuses(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str], match: str
+    ) -> None:
+        assert match in refused(capsys, "report", *arguments)
+
+
 class TestDemo:
     def test_passes_its_options_on_and_prints_the_table(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -322,7 +587,7 @@ class TestDemo:
             options["report"]("simulated T = 0.3")
             return SimpleNamespace(table=table, timings={"total": 3.2}, path="d.html", notes=("n",))
 
-        monkeypatch.setattr(latflow.cli, "run_demo", run)
+        monkeypatch.setattr(latflow.cli.demo, "run_demo", run)
         options = ["--output", "d.html", "--frames", "70", "--seed", "5", "--jobs", "3"]
         assert main(["demo", *options]) == 0
         asked.pop("report")
@@ -346,7 +611,7 @@ class TestProgram:
             main(["--version"])
         assert capsys.readouterr().out == f"latflow {latflow.__version__}\n"
 
-    @pytest.mark.parametrize("command", ["demo", "fit", "sample"])
+    @pytest.mark.parametrize("command", ["demo", "featurize", "fit", "sample", "report"])
     def test_help_of_every_command(self, capsys: pytest.CaptureFixture[str], command: str) -> None:
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
@@ -354,11 +619,33 @@ class TestProgram:
         assert out.startswith(f"usage: latflow {command}")
         assert "default: " in out
 
-    @pytest.mark.parametrize("arguments", [[], ["train"], ["fit", "a.npy"], ["demo", "--fast"]])
-    def test_usage_errors(self, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    @pytest.mark.parametrize(
+        ("arguments", "existing"),
+        [
+            ([], "demo, featurize, fit, sample, report"),
+            (["train"], "demo"),
+            (["fit", "a.npy"], "--temperature"),
+            (["fit", "--temperature", "300"], "FILE"),
+            (["featurize"], "FILE"),
+            (["report"], "MODEL or --trajectory"),
+            (["report", "m", "--trajectory", "a.xtc"], "MODEL or --trajectory"),
+            (["sample", "m"], "--output"),
+            (["demo", "--fast"], "--output, --frames, --seed, --jobs"),
+            (["fit", "a.npy", "--lagtme", "3"], "--lagtime"),
+        ],
+    )
+    def test_usage_errors_are_one_line_that_says_what_exists(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], existing: str
+    ) -> None:
+        before = sorted(folder.iterdir())
         with pytest.raises(SystemExit, match="2"):
             main(arguments)
-        assert "usage: latflow" in capsys.readouterr().err
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        assert err.startswith("latflow")
+        assert existing in err
+        assert sorted(folder.iterdir()) == before
 
     @pytest.mark.parametrize(
         "error", [ValueError, OSError, ImportError, TypeError, FileNotFoundError]
@@ -372,11 +659,11 @@ class TestProgram:
         def fail(**_: Any) -> None:
             raise error("What went wrong.")
 
-        monkeypatch.setattr(latflow.cli, "run_demo", fail)
+        monkeypatch.setattr(latflow.cli.demo, "run_demo", fail)
         assert main(["demo"]) == 2
         assert capsys.readouterr() == ("", "latflow: What went wrong.\n")
 
     def test_a_bug_is_not_hidden(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(latflow.cli, "run_demo", lambda **_: {}["x"])
+        monkeypatch.setattr(latflow.cli.demo, "run_demo", lambda **_: {}["x"])
         with pytest.raises(KeyError):
             main(["demo"])

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from latflow.report import Section, check_output, replacing, write_report
+from latflow._validation import check_output
+from latflow.report import Section, replacing, write_report
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -104,13 +105,13 @@ def test_table_cells(tmp_path: Path) -> None:
             "number": [0.0123456, np.nan],
             "count": [50_000, 7],
             "text": pd.Series(["trained", None], dtype=object),
-            "formatted": ["0.20 ± 0.01", "1e-3"],
+            "formatted": ["-0.20 ± 0.01", "1e-3"],
         }
     )
     found = page(tmp_path, Section("", table=table))
     assert found.of("th") == ["number", "count", "text", "formatted"]
     assert found.of("td") == [
-        "0.0123", "50000", "trained", "0.20 ± 0.01", "\N{EN DASH}", "7", "\N{EN DASH}", "1e-3"
+        "0.0123", "50000", "trained", "-0.20 ± 0.01", "\N{EN DASH}", "7", "\N{EN DASH}", "1e-3"
     ]  # fmt: skip
     assert found.classes == ["number", "number", "text", "number"] * 2
 

@@ -98,8 +98,8 @@ def featurize(
     data : Bunch
         ``trajectories`` (list of arrays of float32 (n_frames_i, n_features), with `out` read-only
         memory maps), ``temperature`` (list of floats, or None), ``time_step`` (between the frames
-        kept, in ps; None where no file holds times, as .dcd and .pdb do not), ``feature_names``
-        and ``paths``.
+        kept, in ps; None where no file holds times, as .dcd and .pdb do not), ``feature_names``,
+        ``paths`` and ``stride``.
 
     Raises
     ------
@@ -312,6 +312,7 @@ class _Results:
             self.job.kept_step,
             self.job.featurizer.feature_names_,
             [str(self.files[k]) for k in kept],
+            self.job.stride,
         )
         failed = [f"{f} ({self.done[k].error})" for k, f in enumerate(self.files) if k not in kept]
         if failed:
@@ -330,6 +331,7 @@ def _bunch(
     time_step: float | None,
     feature_names: Sequence[str],
     paths: Sequence[str],
+    stride: int,
 ) -> Bunch:
     return Bunch(
         trajectories=list(trajectories),
@@ -337,6 +339,7 @@ def _bunch(
         time_step=time_step,
         feature_names=list(feature_names),
         paths=list(paths),
+        stride=stride,
     )
 
 
@@ -347,6 +350,7 @@ def _stored(manifest: Manifest) -> Bunch:
         manifest.time_step,
         manifest.settings.feature_names,
         [record.source for record in manifest.records],
+        manifest.settings.stride,
     )
 
 

@@ -14,7 +14,15 @@ import numpy as np
 
 from latflow._validation import import_extra
 
-__all__ = ["CorruptFile", "check_atoms_and_times", "check_files", "chunks_of", "read_topology"]
+__all__ = [
+    "CorruptFile",
+    "check_atoms_and_times",
+    "check_files",
+    "check_kept",
+    "chunks_of",
+    "frames_of",
+    "read_topology",
+]
 
 EXTENSIONS = (".xtc", ".dcd", ".trr", ".nc", ".h5", ".pdb")
 WITH_TOPOLOGY = (".h5", ".pdb")
@@ -172,6 +180,61 @@ def _frames(file: Path, topology: Any, stride: int, chunk: int) -> Iterator[Any]
         if frames is None:
             return
         yield frames
+
+
+def frames_of(file: Path, topology: Any, frames: Sequence[int], *, n_kept: int, stride: int) -> Any:
+    """Read some frames of a file.
+
+    Parameters
+    ----------
+    file : Path
+    topology : mdtraj.Topology
+    frames : sequence of int
+        Indices in the file, ascending.
+    n_kept, stride : int
+        That stride leaves so many frames of the file is checked.
+
+    Returns
+    -------
+    mdtraj.Trajectory
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold `n_kept` frames with this stride.
+    CorruptFile
+        If it cannot be read.
+    """
+    import mdtraj
+
+    if file.suffix == ".pdb":
+        with _reading():
+            whole = mdtraj.load_pdb(str(file))
+        check_kept(len(whole), n_kept, stride, str(file))
+        return whole[np.asarray(frames)]
+    known = {} if file.suffix in WITH_TOPOLOGY else {"topology": topology}
+    with _reading():
+        source = mdtraj.open(str(file))
+    with source:
+        with _reading():
+            n_frames = len(source)
+        check_kept(n_frames, n_kept, stride, str(file))
+        with _reading():
+            return mdtraj.join([_one(source, frame, known) for frame in frames])
+
+
+def _one(source: Any, frame: int, known: dict[str, Any]) -> Any:
+    source.seek(int(frame))
+    return source.read_as_traj(n_frames=1, **known)
+
+
+def check_kept(n_frames: int, n_kept: int, stride: int, where: str) -> None:
+    """Raise where every stride-th of `n_frames` frames are not `n_kept`."""
+    if -(-n_frames // stride) != n_kept:
+        raise ValueError(
+            f"Expected {n_kept} frames in {where} with stride {stride}, as there are features, got "
+            f"{-(-n_frames // stride)} ({n_frames} in all)."
+        )
 
 
 @contextmanager
