@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.plotting import (
     FreeEnergyDisplay,
     HistoryDisplay,
+    MeltingCurveDisplay,
     PopulationsDisplay,
     StatesDisplay,
     SupportDisplay,
@@ -64,11 +66,13 @@ def model_sections(model: Model, temperatures: Sequence[float] | None = None) ->
     wanted = _wanted(model, temperatures)
     sections = [
         _about(model, wanted),
+        _melting(model, wanted),
         _populations(model, wanted),
         _thermodynamics(model, wanted),
         _surfaces(model, wanted),
         _curves(model, wanted),
         _support(model, wanted),
+        _roads(model),
         _states(model, wanted),
         _training(model),
     ]
@@ -117,6 +121,51 @@ def _about(model: Model, wanted: list[float]) -> Section:
             "surfaces are withheld."
         )
     return Section("", text)
+
+
+def _melting(model: Model, wanted: list[float]) -> Section | None:
+    """Say which states lose half of the population to others when heated, and where."""
+    inner = _inner(model)
+    if not isinstance(model, TemperatureExtrapolator) or not wanted or inner.n_states_ < 2:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of states that melt nowhere
+        found = {s: model.melting_temperature(s) for s in range(inner.n_states_)}
+    melting = {s: point for s, point in found.items() if point.slope < 0}
+    if not melting:
+        return Section("What melts where", "No state falls below half of the population here.")
+    unit = temperature_unit(inner)
+    sentences = [
+        f"State {s} melts at {_with_error(point.temperature, point.standard_error)} {unit}".rstrip()
+        + f" ({model.support(point.temperature)['support'].iloc[0]})."
+        for s, point in melting.items()
+    ]
+    figure = blank_figure(7.4, 4.0)
+    MeltingCurveDisplay.from_estimator(model, next(iter(melting)), ax=figure.subplots())
+    return Section("What melts where", " ".join(sentences), figure=figure)
+
+
+def _roads(model: Model) -> Section | None:
+    """Compare flow, reweighted frames and Markov models; disagreements are sentences."""
+    if not isinstance(model, TemperatureExtrapolator) or not len(model.temperatures_):
+        return None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        table = model.cross_check()
+    rows = []
+    for place, (_, found) in zip(table.index.to_list(), table.iterrows(), strict=True):
+        numbers = {
+            f"{road} population": _with_error(found[road], found[f"{road}_error"])
+            for road in ("flow", "frames", "msm")
+        }
+        rows.append({"T": f"{place[0]:g}", "state": str(place[1])} | numbers)
+    text = (
+        "Samples of the generated density, reweighted frames of all temperatures, and the "
+        "stationary distribution of a Markov model of one temperature alone."
+    )
+    said = [str(warning.message) for warning in caught]
+    text += "\n\n" + ("Beyond the error bars: " + " ".join(said) if said else "They agree.")
+    return Section("Three independent roads", text, pd.DataFrame(rows))
 
 
 def _populations(model: Model, wanted: list[float]) -> Section:

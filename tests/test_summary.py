@@ -37,14 +37,35 @@ class TestExtrapolator:
     def test_sections(self, extrapolator: Any) -> None:
         assert headings(extrapolator) == [
             "",
+            "What melts where",
             "State populations",
             "Thermodynamics of the states",
             "Free-energy surfaces",
             "Populations against temperature",
             "Support",
+            "Three independent roads",
             "States",
             "Training history",
         ]
+
+    def test_what_melts_where(self, melting: Any) -> None:
+        model = melting[1]
+        section = model_sections(model)[1]
+        found = {s: model.melting_temperature(s) for s in (0, 1)}
+        (state,) = [s for s, point in found.items() if point.slope < 0]
+        number = _with_error(found[state].temperature, found[state].standard_error)
+        assert section.text == f"State {state} melts at {number} (supported)."
+
+    def test_three_roads_are_the_models(self, melting: Any) -> None:
+        model = melting[1]
+        (section,) = [s for s in model_sections(model) if s.heading == "Three independent roads"]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            table = model.cross_check()
+        assert section.table["msm population"].tolist() == [
+            _with_error(*row) for row in table[["msm", "msm_error"]].to_numpy()
+        ]
+        assert all(str(w.message) in section.text for w in caught)
 
     def test_numbers_are_the_models(self, extrapolator: Any) -> None:
         table = population_table(extrapolator, [1.0, 2.0, 0.8])
