@@ -141,7 +141,7 @@ class LaTFEstimator(
     temperatures_ : ndarray of shape (n_temperatures,)
         Simulated temperatures; empty if `fit` was given none.
     reference_temperature_ : float or None
-    populations_ : ndarray of shape (max(n_temperatures, 1), n_states_)
+    populations_ : ndarray of shape (max(n_temperatures, 1), n_states)
         Weighted share of the training frames in each state, per temperature.
     history_ : list of dict
         One record a look at the held-out loss, with stage, iteration, loss and learning_rate.
@@ -406,7 +406,7 @@ class LaTFEstimator(
         return self._states(self._encode(X)).argmax(axis=1)
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the probability of each state one lagtime later, shape (n_frames, n_states_)."""
+        """Return each state's probability one lagtime later, shape ``(n_frames, n_states_)``."""
         X = self._check_frames(X)
         return self._states(self._encode(X))
 

@@ -29,7 +29,7 @@ __all__ = ["TrustMixin", "warn_unsupported"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-SUPPORTED, EXTRAPOLATED = 0.2, 0.05  # least overlap
+SUPPORTED, EXTRAPOLATED = 0.9, 0.05  # least overlap
 MOST_SPREAD = 0.5
 LEAST_CHANGE = 0.02
 N_SAMPLES = 50_000
@@ -62,7 +62,7 @@ class TrustMixin(StateThermodynamicsMixin):
             - `spread`: largest standard deviation, over the ensemble of h, of the change of a
               population from the nearest simulated temperature, as a share of the largest change
               (of 0.02 at least); NaN with one estimator;
-            - `support`: "supported" inside the range with an overlap of at least 0.2,
+            - `support`: "supported" inside the range with an overlap of at least 0.9,
               "extrapolated" where the overlap is at least 0.05 and the spread at most 0.5,
               "unsupported" otherwise. docs/trust.md says what these classes are worth.
         """

@@ -224,7 +224,7 @@ def sliced_wasserstein(
     .. math:: SW_1(p, q) = E_{\theta} \left[ W_1(\theta \cdot a, \theta \cdot b) \right]
 
     with unit vectors theta of random direction. It has the unit of the samples; a shift by a
-    vector v gives E[|theta . v|], which is |v| in one dimension and 2 |v| / pi in two.
+    vector v gives ``E[|theta . v|]``, which is ``|v|`` in one dimension and ``2 |v| / pi`` in two.
 
     Parameters
     ----------
