@@ -536,6 +536,12 @@ class TestReport:
         assert latflow.load("m").temperature_range == (0.3, 3.0)
         assert "3  extrapolated" in capsys.readouterr().out
 
+    def test_of_one_temperature(self, capsys: pytest.CaptureFixture[str]) -> None:
+        arguments = ["--trajectory", "cold.npy", "--temperature", "0.8", "--at", "0.8", *QUICK]
+        assert main(["report", *arguments]) == 0
+        assert "0.8  simulated" in capsys.readouterr().out
+        assert page_of("report.html").count("<img") == 2
+
     def test_far_away_is_called_unsupported(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["report", "model.latflow", "--at", "50"]) == 0
         assert capsys.readouterr().out.splitlines()[-2].rstrip().endswith("unsupported")
@@ -561,6 +567,7 @@ class TestReport:
         [
             (["model.latflow", "--at", "-1"], "`temperature` to be a finite number > 0"),
             (["none.latflow"], "none.latflow"),
+            (["cold.npy"], "trajectories go behind --trajectory"),
             (["model.latflow", "--output", "none/r.html"], "`--output` in an existing folder"),
             (["model.latflow", "--save", "m"], "--save with --trajectory"),
             (

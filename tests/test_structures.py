@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -399,3 +401,8 @@ class TestErrors:
         mixed = Structures(latf, three_hole["trajectories"][:2], [sources[0], bare], stride=STRIDE)
         with pytest.raises(ValueError, match="a unit cell in all sources or in none"):
             mixed.nearest_frames(mixed.z_[[0, 300]])
+
+
+def test_mdtraj_is_loaded_only_where_it_is_used() -> None:
+    code = "import latflow.structures, sys; sys.exit('mdtraj' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from latflow._validation import check_output, check_temperature, import_extra
 from latflow.cli.fit import LINE_WIDTH, Model, add_model_options, fitted
-from latflow.cli.inputs import add_files, add_molecules
+from latflow.cli.inputs import ARRAYS, add_files, add_molecules
 from latflow.estimators.extrapolator import COLDER, HOTTER
+from latflow.featurizers.readers import EXTENSIONS
 from latflow.persistence import load, save
 from latflow.report import write_report
 from latflow.summary import model_sections, population_table
@@ -50,6 +52,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.model is not None:
         if saved is not None:
             raise ValueError("Expected --save with --trajectory, got it with a saved model.")
+        if Path(arguments.model).suffix in (*EXTENSIONS, *ARRAYS):
+            raise ValueError(
+                f"Expected MODEL, a file that `latflow fit` wrote, got {arguments.model}: "
+                "trajectories go behind --trajectory."
+            )
         model, wanted = load(arguments.model), arguments.at or arguments.temperature
     else:
         model, wanted = _fitted(arguments), arguments.at
