@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.io import netcdf_file
 
 from latflow._validation import import_extra
 
@@ -258,12 +259,27 @@ def _check_whole(file: Path) -> None:
     size = file.stat().st_size
     if file.suffix in (".xtc", ".trr") and size % 4:
         raise CorruptFile("it ends within a number")
+    if file.suffix == ".nc":
+        _check_netcdf(file)
     if file.suffix == ".dcd":
         promised = _promised_by_dcd(file)
         with _reading(), mdtraj.open(str(file)) as trajectory:
             found = len(trajectory)
         if found < promised:
             raise CorruptFile(f"its header says {promised} frames, it holds {found}")
+
+
+def _check_netcdf(file: Path) -> None:
+    """Read the header of a NetCDF 3 file: where it promises more than the file holds, say so.
+
+    The netCDF4 package, if installed, fills what is missing with zeros.
+    """
+    try:
+        netcdf_file(str(file), mmap=True).close()
+    except TypeError:  # NetCDF 4, which is HDF5 and says so itself
+        return
+    except (ValueError, IndexError, OSError) as error:
+        raise CorruptFile(_line(error)) from error
 
 
 def _promised_by_dcd(file: Path) -> int:
