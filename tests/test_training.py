@@ -26,8 +26,8 @@ def quadratic(module, target=1.0):
 def run(module, loss, held_out=None, **plan):
     options = {"max_iter": 200, "learning_rate": 0.1, "batch_size": 8, "check_every": 10} | plan
     held_out = held_out or (lambda: float(loss(torch.zeros(1)).detach()))
-    generator = torch.Generator().manual_seed(0)
-    return minimise(module, loss, held_out, 32, Plan(**options), generator)
+    stream = batches(32, 8, torch.Generator().manual_seed(0))
+    return minimise(module, loss, held_out, stream, Plan(**options))
 
 
 def test_finds_the_minimum_of_a_quadratic():
@@ -76,15 +76,13 @@ def test_non_finite_loss_rolls_back_and_halves_the_step(bad):
         return ((module.x - 1) ** 2).sum() * (1 + wrong)
 
     rates = []
-    generator = torch.Generator().manual_seed(0)
     plan = Plan(max_iter=300, learning_rate=0.1, batch_size=8, check_every=10)
     outcome = minimise(
         module,
         loss,
         lambda: float(((module.x.detach() - 1) ** 2).sum()),
-        32,
+        batches(32, 8, torch.Generator().manual_seed(0)),
         plan,
-        generator,
         on_record=lambda record: rates.append((record["iteration"], record["learning_rate"])),
     )
     assert outcome.rollbacks == 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from latflow.estimators.stages import evaluate, moments, torch_for_fit, warn_of_rollbacks
 from latflow.nn.model import ConditionalDensity
-from latflow.nn.training import Outcome, Plan, minimise
+from latflow.nn.training import Outcome, Plan, batches, minimise
 
 __all__ = ["train_generator"]
 
@@ -80,9 +80,8 @@ def train_generator(
             density,
             lambda batch: loss(train, batch),
             lambda: evaluate(lambda: loss(judge, slice(None))),
-            len(train[0]),
+            batches(len(train[0]), plan.batch_size, generator),
             plan,
-            generator,
         )
     warn_of_rollbacks(outcome, "conditional flow")
     for record in outcome.history:

@@ -22,7 +22,7 @@ from latflow.estimators.stages import (
     weighted_mean,
 )
 from latflow.nn.density_ratio import TemperatureClassifier
-from latflow.nn.training import Plan, Record, minimise
+from latflow.nn.training import Plan, Record, batches, minimise
 from latflow.thermodynamics import Mixture, free_energy_offsets, log_linear_energies
 
 __all__ = [
@@ -250,9 +250,8 @@ def _fit_classifier(
         classifier,
         lambda batch: loss(rows[batch]),
         lambda: evaluate(lambda: loss(judge)),
-        len(rows),
+        batches(len(rows), PLAN.batch_size, generator),
         PLAN,
-        generator,
     )
     warn_of_rollbacks(outcome, "temperature classifier")
     with torch.no_grad():

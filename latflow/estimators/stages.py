@@ -18,7 +18,7 @@ from torch import Tensor
 
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.model import LatentModel
-from latflow.nn.training import Outcome, Plan, Record, minimise
+from latflow.nn.training import Outcome, Plan, Record, batches, minimise
 from latflow.trajectories import Frames
 
 FloatArray = NDArray[np.float64]
@@ -337,9 +337,8 @@ class Fit:
                 self.on_record(record)
 
         plan = self.plan.part(share)
-        outcome = minimise(
-            module, loss, held_out_loss, n_rows, plan, self.generator, on_record=on_record
-        )
+        stream = batches(n_rows, plan.batch_size, self.generator)
+        outcome = minimise(module, loss, held_out_loss, stream, plan, on_record=on_record)
         self.history += outcome.history
         self.n_iter += outcome.n_iter
         self.best = outcome.best

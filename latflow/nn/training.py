@@ -6,12 +6,14 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Outcome", "Plan", "minimise"]
+__all__ = ["Outcome", "Plan", "batches", "minimise"]
 
+Batch = TypeVar("Batch")
 Record = dict[str, float | int | str]
 WARM_UP = 0.1
 MOST_ROLLBACKS = 5
@@ -90,11 +92,10 @@ def batches(n_rows: int, size: int, generator: torch.Generator) -> Iterator[Tens
 
 def minimise(
     module: nn.Module,
-    loss: Callable[[Tensor], Tensor],
+    loss: Callable[[Batch], Tensor],
     held_out_loss: Callable[[], float],
-    n_rows: int,
+    stream: Iterator[Batch],
     plan: Plan,
-    generator: torch.Generator,
     *,
     on_record: Callable[[Record], None] | None = None,
 ) -> Outcome:
@@ -108,13 +109,12 @@ def minimise(
     module : nn.Module
         Every parameter that requires a gradient is trained; the optimiser is new at each call.
     loss : callable
-        Row indices -> scalar tensor.
+        One batch of the stream -> scalar tensor.
     held_out_loss : callable
         -> float, lower is better.
-    n_rows : int
+    stream : iterator
+        Batches without end, of whatever `loss` takes: of row indices, see :func:`batches`.
     plan : Plan
-    generator : torch.Generator
-        Orders the batches.
     on_record : callable, optional
         Called with every record as it is made.
 
@@ -124,12 +124,11 @@ def minimise(
     """
     outcome = Outcome()
     optimiser = _optimiser(module, plan)
-    rows = batches(n_rows, plan.batch_size, generator)
     best_weights = copy.deepcopy(module.state_dict())
     outcome.best = _finite_or_inf(held_out_loss())
     total, stale, brake = torch.zeros(()), 0, 1.0
     for step in range(plan.max_iter):
-        value = _step(optimiser, loss(next(rows)), brake * plan.rate(step))
+        value = _step(optimiser, loss(next(stream)), brake * plan.rate(step))
         total = total + value
         if (step + 1) % plan.check_every and step + 1 < plan.max_iter:
             continue
