@@ -26,6 +26,7 @@ from latflow._validation import (
     check_state,
     check_temperature,
 )
+from latflow._writing import replacing
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.featurizers.base import check_topology, find_topology
 from latflow.featurizers.readers import (
@@ -566,12 +567,7 @@ def _check_target(path: str | os.PathLike[str] | None) -> Path | None:
 
 def _write(structures: Any, target: Path) -> None:
     """Write a file; an old one is replaced only when all is written."""
-    part = target.with_name(f"{target.stem}.{os.getpid()}.part{target.suffix}")
-    try:
-        with warnings.catch_warnings():
-            # a hint at a faster library
-            warnings.filterwarnings("ignore", ".*'netCDF4' Python package is not", UserWarning)
-            structures.save(str(part))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(target) as part, warnings.catch_warnings():
+        # a hint at a faster library
+        warnings.filterwarnings("ignore", ".*'netCDF4' Python package is not", UserWarning)
+        structures.save(str(part))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from latflow._validation import check_output
+from latflow._writing import replacing
 from latflow.persistence import load
-from latflow.report import replacing
 
 __all__ = ["add", "run"]
 
@@ -43,6 +43,6 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"Expected --output to end in .npy, got {output}.")
     model = load(arguments.model)
     drawn = model.sample(arguments.n_samples, arguments.temperature, random_state=arguments.seed)
-    with replacing(output) as file:
-        np.save(file, drawn, allow_pickle=False)
+    with replacing(output) as part:
+        np.save(part, drawn, allow_pickle=False)
     print(f"Saved: {output}, shape {drawn.shape}")
