@@ -336,7 +336,7 @@ class Structures:
         if not len(simulated):
             return self.model.log_density(z)
         if isinstance(self.model, TemperatureExtrapolator):
-            return self.model._pooled_log_density(z)
+            return self.model.pooled_log_density(z)
         return np.asarray(
             logsumexp([self.model.log_density(z, float(t)) for t in simulated], axis=0)
             - np.log(len(simulated))
@@ -344,7 +344,7 @@ class Structures:
 
     def _core(self, members: IntArray, density: FloatArray, state: int, n: int) -> IntArray:
         """Return places among a state's frames: its core, the densest first."""
-        probability = self._estimator._states(self.z_[members])[:, state]
+        probability = self._estimator.predict_proba_latent(self.z_[members])[:, state]
         least = min(BELONGING, float(np.median(probability)))
         inside = probability >= least
         order = np.lexsort([-density, ~inside])
