@@ -9,6 +9,7 @@ import numpy as np
 
 from latflow._validation import check_output
 from latflow._writing import replacing
+from latflow.estimators import LaTFEstimator
 from latflow.persistence import load
 
 __all__ = ["add", "run"]
@@ -45,4 +46,6 @@ def run(arguments: argparse.Namespace) -> None:
     drawn = model.sample(arguments.n_samples, arguments.temperature, random_state=arguments.seed)
     with replacing(output) as part:
         np.save(part, drawn, allow_pickle=False)
-    print(f"Saved: {output}, shape {drawn.shape}")
+    inner = model if isinstance(model, LaTFEstimator) else model.estimator_
+    at = inner.reference_temperature_ if arguments.temperature is None else arguments.temperature
+    print(f"Saved: {output}, shape {drawn.shape}{'' if at is None else f', T = {at:g}'}")
