@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FULL := $(VENV)/.full
 # the lowest scikit-learn that pyproject.toml allows, laid before the newest on the import path
 OLDEST := $(shell sed -n 's/.*"scikit-learn>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 OLD := $(VENV)/scikit-learn-$(OLDEST)
@@ -17,7 +18,7 @@ demo: $(READY)
 	$(BIN)/latflow demo
 
 # scikit-learn's checks on their own: their names hold addresses, which differ between processes
-test: $(READY) lint
+test: $(FULL) lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_checks.py
 	$(BIN)/python -m pytest tests/test_checks.py
 	$(MAKE) test-oldest
@@ -49,6 +50,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[dev,plot,mbar,dask]"
 	touch $(READY)
+
+# half a gigabyte that only tests of files and simulations need
+$(FULL): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[h5,md]"
+	touch $(FULL)
 
 $(OLD): $(READY)
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $(OLD) "scikit-learn==$(OLDEST)"

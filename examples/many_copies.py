@@ -14,48 +14,46 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.spatial.distance import pdist
 
 from latflow import LaTFEstimator, TemperatureExtrapolator
+from latflow.plotting import PopulationsDisplay
+from latflow.thermodynamics import BOLTZMANN_CONSTANT as BOLTZMANN
 
 SPACING = 16.0  # nm from site to site: a stretched molecule plus the cutoff is far less
-BOLTZMANN = 0.00831446261815324  # kJ/mol/K
 MELT = 700.0  # K
+TIME_STEP, HEAVY_HYDROGEN = 0.004, 3.0  # ps; amu, which allows it
+OPTIONS = {
+    "copies": (256, "of the molecule"),
+    "frames": (20_000, "of every copy"),
+    "every": (10.0, "ps from frame to frame"),
+    "melt": (400.0, f"ps at {MELT:g} K, half the copies"),
+    "settle": (1000.0, "ps before the first frame"),
+    "lagtime": (10, "frames"),
+    "max-iter": (1000, "optimiser steps"),
+    "platform": ("", "of OpenMM; the fastest if not given"),
+    "run": (Path("run.npz"), "read if it is there"),
+    "figure": (Path("folded.png"), "of the folded population"),
+}
 SHORT = {"copies": 8, "frames": 30, "every": 0.2, "melt": 1.0, "settle": 0.4, "lagtime": 1}
-HEAVY_HYDROGEN = 3.0  # amu, which allows steps of 4 fs
 
 
-def lattice(n_copies, spacing=SPACING):
+def lattice(n_copies):
     """Return sites of a cubic lattice (nm), shape (n_copies, 3), nearest to the origin first."""
     side = int(np.ceil(round(n_copies ** (1 / 3), 9)))
-    sites = np.stack(np.unravel_index(np.arange(side**3), (side,) * 3), axis=1)
-    order = np.argsort(sites.sum(axis=1), kind="stable")
-    return spacing * sites[order][:n_copies].astype(float)
+    sites = np.argwhere(np.ones((side,) * 3))
+    return SPACING * sites[np.argsort(sites.sum(axis=1), kind="stable")][:n_copies]
 
 
-def assign(temperatures, n_copies, melted_share=0.5):
+def assign(temperatures, n_copies):
     """Return each copy's temperature, dealt out in turn, and whether it starts from a melt."""
     if n_copies < len(temperatures):
         raise ValueError(f"Expected a copy per temperature at least, got {n_copies} copies.")
-    copy = np.arange(n_copies)
-    turn, which = np.divmod(copy, len(temperatures))
-    per_temperature = np.bincount(which)[which]
-    return np.asarray(temperatures, float)[which], turn < np.round(melted_share * per_temperature)
+    turn, which = np.divmod(np.arange(n_copies), len(temperatures))
+    return np.asarray(temperatures, float)[which], turn < np.round(np.bincount(which)[which] / 2)
 
 
-def read_molecule(pdb, force_field):
-    """Return topology and centred positions (nm), hydrogens added, of a PDB file."""
-    from openmm import app, unit
-
-    file = app.PDBFile(str(pdb))
-    one = app.Modeller(file.topology, file.positions)
-    one.addHydrogens(app.ForceField(*force_field))
-    positions = np.array(one.positions.value_in_unit(unit.nanometer))
-    return one.topology, positions - positions.mean(axis=0)
-
-
-def build(topology, positions, sites, *, force_field, cutoff=2.5):
-    """Return the topology, positions and system of a copy at every site.
+def build(pdb, force_field, sites):
+    """Return topology, system and positions (nm) of a copy at every site, and those of one copy.
 
     A flat-bottom restraint of the most central atom keeps a copy within half a nanometre of its
     site; it acts on where the molecule is, and so not on its shape.
@@ -63,13 +61,18 @@ def build(topology, positions, sites, *, force_field, cutoff=2.5):
     import openmm
     from openmm import app, unit
 
-    many = app.Modeller(topology, (positions + sites[0]) * unit.nanometer)
+    field, file = app.ForceField(*force_field), app.PDBFile(str(pdb))
+    one = app.Modeller(file.topology, file.positions)
+    one.addHydrogens(field)
+    native = np.array(one.positions.value_in_unit(unit.nanometer))
+    native -= native.mean(axis=0)
+    many = app.Modeller(one.topology, (native + sites[0]) * unit.nanometer)
     for site in sites[1:]:
-        many.add(topology, (positions + site) * unit.nanometer)
-    system = app.ForceField(*force_field).createSystem(
+        many.add(one.topology, (native + site) * unit.nanometer)
+    system = field.createSystem(
         many.topology,
         nonbondedMethod=app.CutoffNonPeriodic,
-        nonbondedCutoff=cutoff * unit.nanometer,
+        nonbondedCutoff=2.5 * unit.nanometer,
         constraints=app.HBonds,
         hydrogenMass=HEAVY_HYDROGEN * unit.amu,
         removeCMMotion=False,
@@ -77,23 +80,23 @@ def build(topology, positions, sites, *, force_field, cutoff=2.5):
     hold = openmm.CustomExternalForce("50*max(0,sqrt((x-x0)^2+(y-y0)^2+(z-z0)^2)-0.5)^2")
     for name in ("x0", "y0", "z0"):
         hold.addPerParticleParameter(name)
-    centre = int(np.argmin(np.linalg.norm(positions, axis=1)))
+    centre = int(np.argmin(np.linalg.norm(native, axis=1)))
     for copy, site in enumerate(sites):
-        hold.addParticle(copy * len(positions) + centre, [float(x) for x in site])
+        hold.addParticle(copy * len(native) + centre, site.tolist())
     system.addForce(hold)
-    return many.topology, np.concatenate([positions + site for site in sites]), system
+    return many.topology, system, many.positions, native
 
 
-def langevin_middle(temperatures, time_step=0.004, friction=1.0):
+def langevin_middle(temperatures, friction=1.0):
     """Return OpenMM's Langevin middle scheme with a temperature (K) for every particle.
 
-    `time_step` in ps, `friction` in 1/ps.
+    `friction` in 1/ps.
     """
     import openmm
 
-    integrator = openmm.CustomIntegrator(time_step)
-    integrator.addGlobalVariable("a", np.exp(-friction * time_step))
-    integrator.addGlobalVariable("b", np.sqrt(1 - np.exp(-2 * friction * time_step)))
+    integrator = openmm.CustomIntegrator(TIME_STEP)
+    integrator.addGlobalVariable("a", np.exp(-friction * TIME_STEP))
+    integrator.addGlobalVariable("b", np.sqrt(1 - np.exp(-2 * friction * TIME_STEP)))
     integrator.addPerDofVariable("kT", 0)
     integrator.addPerDofVariable("x1", 0)
     integrator.addUpdateContextState()
@@ -116,19 +119,9 @@ def set_temperatures(integrator, temperatures):
 
 
 def simulate(
-    pdb,
-    *,
-    names,
-    force_field,
-    temperatures,
-    n_copies,
-    n_frames,
-    every=10.0,
-    melt=400.0,
-    settle=20.0,
-    platform=None,
+    pdb, *, names, force_field, temperatures, n_copies, n_frames, every, melt, settle, platform="",
     seed=0,
-):
+):  # fmt: skip
     """Run all copies; return positions of the atoms called `names` and each copy's temperature.
 
     Frames lie `every` ps apart. Half of each temperature's copies start from `melt` ps at 700 K, so
@@ -138,53 +131,41 @@ def simulate(
     PDB file, `temperature` and `melted` (n_copies,).
     """
     import openmm
-    from openmm import app
+    from openmm import app, unit
 
-    topology, native = read_molecule(pdb, force_field)
-    keep = [atom.index for atom in topology.atoms() if atom.name in names]
     sites = lattice(n_copies)
     per_copy, melted = assign(temperatures, n_copies)
-    everything, start, system = build(topology, native, sites, force_field=force_field)
-
-    def of_particles(values):
-        return np.repeat(values, len(native))
-
-    integrator = langevin_middle(of_particles(per_copy))
+    topology, system, start, native = build(pdb, force_field, sites)
+    own, molten = (np.repeat(t, len(native)) for t in (per_copy, np.where(melted, MELT, per_copy)))
+    integrator = langevin_middle(own)
     integrator.setRandomNumberSeed(seed + 1)
     choice = [openmm.Platform.getPlatformByName(platform)] if platform else []
-    simulation = app.Simulation(everything, system, integrator, *choice)
+    simulation = app.Simulation(topology, system, integrator, *choice)
     simulation.context.setPositions(start)
     simulation.minimizeEnergy(maxIterations=200)
     simulation.context.setVelocitiesToTemperature(float(np.mean(temperatures)), seed + 1)
-    set_temperatures(integrator, of_particles(np.where(melted, MELT, per_copy)))
-    integrator.step(round(melt / 0.004))
-    set_temperatures(integrator, of_particles(per_copy))
-    integrator.step(round(settle / 0.004))
+    for kelvin, time in ((molten, melt), (own, settle)):
+        set_temperatures(integrator, kelvin)
+        integrator.step(round(time / TIME_STEP))
+    keep = [a.index for a in topology.atoms() if a.name in names and a.index < len(native)]
     frames = np.empty((n_frames, n_copies, len(keep), 3), np.float32)
     for frame in frames:
-        integrator.step(round(every / 0.004))
+        integrator.step(round(every / TIME_STEP))
         state = simulation.context.getState(getPositions=True)
-        now = np.asarray(state.getPositions(asNumpy=True)._value)
+        now = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
         frame[:] = (now.reshape(n_copies, -1, 3) - sites[:, None])[:, keep]
-    return {
-        "positions": frames,
-        "native": native[keep],
-        "temperature": per_copy,
-        "melted": melted,
-    }
+    run = {"positions": frames, "native": native[keep]}
+    return run | {"temperature": per_copy, "melted": melted}
 
 
 def distances(positions):
     """Return all pair distances (nm) of positions (..., n_atoms, 3), shape (..., n_pairs)."""
-    flat = positions.reshape(-1, *positions.shape[-2:])
-    return np.array([pdist(x) for x in flat]).reshape(*positions.shape[:-2], -1)
+    i, j = np.triu_indices(positions.shape[-2], 1)
+    return np.linalg.norm(positions[..., i, :] - positions[..., j, :], axis=-1)
 
 
 def is_folded(features, native, threshold):
-    """Return whether distances (..., n_pairs) differ from the native ones by less than threshold.
-
-    By their root mean square, in nm.
-    """
+    """Return whether distances differ from the native ones by less, root mean square (nm)."""
     return np.sqrt(np.mean((features - native) ** 2, axis=-1)) < threshold
 
 
@@ -197,52 +178,36 @@ def learn(run, *, trained, threshold, lagtime=1, max_iter=1000, seed=0):
     """
     features = distances(run["positions"]).swapaxes(0, 1)
     folded = is_folded(features, distances(run["native"]), threshold)
-    chosen = np.isin(run["temperature"], trained)
-    latf = LaTFEstimator(lagtime=lagtime, max_iter=max_iter, random_state=seed)
-    everything = np.unique(run["temperature"])
+    temperature, chosen = run["temperature"], np.isin(run["temperature"], trained)
     model = TemperatureExtrapolator(
-        latf,
+        LaTFEstimator(lagtime=lagtime, max_iter=max_iter, random_state=seed),
         enthalpy_input="cvs",
         n_estimators=5,
-        temperature_range=(everything[0], everything[-1]),
+        temperature_range=(temperature.min(), temperature.max()),
         max_iter=max_iter,
         random_state=seed,
-    ).fit(list(features[chosen]), temperature=list(run["temperature"][chosen]))
-    found = model.expectation(list(folded[chosen].astype(float)), everything)
-    copies = pd.DataFrame(
-        {"T": run["temperature"], "melted": run["melted"], "folded": folded.mean(axis=1)}
-    )
-    started = copies.pivot_table(index="T", columns="melted", values="folded")
-    table = pd.DataFrame(
-        {
-            "predicted": found.value,
-            "error": found.standard_error,
-            "simulated": copies.groupby("T").folded.mean(),
-            "simulated error": copies.groupby("T").folded.sem(),
-            "started folded": started.get(False),
-            "started melted": started.get(True),
-            "trained": np.isin(everything, trained),
-        }
-    )
-    return model, table
+    ).fit(list(features[chosen]), temperature=list(temperature[chosen]))
+    table = model.expectation(list(folded[chosen].astype(float)), np.unique(temperature))
+    table.columns = ["predicted", "error"]
+    copies = pd.DataFrame({"T": temperature, "folded": folded.mean(axis=1)})
+    table["simulated"] = copies.groupby("T").folded.mean()
+    table["simulated error"] = copies.groupby("T").folded.sem()
+    for start, part in (("folded", ~run["melted"]), ("melted", run["melted"])):
+        table[f"started {start}"] = copies[part].groupby("T").folded.mean()
+    return model, table.assign(trained=table.index.isin(trained))
 
 
-def draw(table, title, path):
+def draw(model, table, path):
     """Save the folded population against temperature, predicted and simulated."""
-    import matplotlib.pyplot as plt
-
-    figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
-    ax.errorbar(table.index, table.predicted, table.error, label="predicted", capsize=3)
-    for trained, marker in ((True, "s"), (False, "o")):
-        part = table[table.trained == trained]
-        label = "simulated, " + ("trained on" if trained else "never seen")
-        ax.errorbar(
-            part.index, part.simulated, part["simulated error"], fmt=marker, capsize=3, label=label
-        )
-    ax.set(xlabel="temperature (K)", ylabel="folded population", ylim=(-0.05, 1.05), title=title)
-    ax.legend()
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    table = table.assign(state="folded").set_index("state", append=True)
+    columns = ["population", "standard_error"]
+    PopulationsDisplay(
+        table[["predicted", "error"]].set_axis(columns, axis=1),
+        reference=table[["simulated", "simulated error"]].set_axis(columns, axis=1),
+        trained=model.temperatures_,
+        support=model.support(table.index.levels[0]),
+        temperature_unit="K",
+    ).plot(label="folded").figure_.savefig(path, dpi=150)
 
 
 def main(description, *, names, force_field, threshold, temperatures, trained):
@@ -253,33 +218,20 @@ def main(description, *, names, force_field, threshold, temperatures, trained):
     parser.add_argument("pdb", type=Path)
     parser.add_argument("--temperatures", type=float, nargs="+", default=temperatures, help="K")
     parser.add_argument("--trained", type=float, nargs=2, default=trained, help="K")
-    parser.add_argument("--copies", type=int, default=256)
-    parser.add_argument("--frames", type=int, default=20_000, help="of every copy")
-    parser.add_argument("--every", type=float, default=10.0, help="ps from frame to frame")
-    parser.add_argument("--melt", type=float, default=400.0, help="ps at 700 K, half the copies")
-    parser.add_argument("--settle", type=float, default=1000.0, help="ps before the first frame")
-    parser.add_argument("--platform", help="of OpenMM; the fastest if not given")
-    parser.add_argument("--threshold", type=float, default=threshold, help="nm, of folded")
-    parser.add_argument("--lagtime", type=int, default=10, help="frames")
-    parser.add_argument("--max-iter", type=int, default=1000)
-    parser.add_argument("--run", type=Path, default=Path("run.npz"), help="read if it is there")
-    parser.add_argument("--figure", type=Path, default=Path("folded.png"))
+    for name, (default, what) in (OPTIONS | {"threshold": (threshold, "nm, of folded")}).items():
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=what)
     parser.add_argument("--short", action="store_true", help=f"defaults for a processor: {SHORT}")
     if parser.parse_known_args()[0].short:
         parser.set_defaults(**SHORT)
     args = parser.parse_args()
     if not args.run.exists():
-        options = ("temperatures", "every", "melt", "settle", "platform")
-        settings = {name: getattr(args, name) for name in options}
-        sizes = {"n_copies": args.copies, "n_frames": args.frames}
-        run = simulate(args.pdb, names=names, force_field=force_field, **sizes, **settings)
+        run = simulate(
+            args.pdb, names=names, force_field=force_field, temperatures=args.temperatures,
+            n_copies=args.copies, n_frames=args.frames, every=args.every, melt=args.melt,
+            settle=args.settle, platform=args.platform,
+        )  # fmt: skip
         np.savez_compressed(args.run, **run)
-    _, table = learn(
-        dict(np.load(args.run)),
-        trained=args.trained,
-        threshold=args.threshold,
-        lagtime=args.lagtime,
-        max_iter=args.max_iter,
-    )
+    settings = {name: getattr(args, name) for name in ("trained", "threshold", "lagtime")}
+    model, table = learn(dict(np.load(args.run)), max_iter=args.max_iter, **settings)
     print(table.round(3).to_string())
-    draw(table, args.pdb.stem, args.figure)
+    draw(model, table, args.figure)

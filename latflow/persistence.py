@@ -23,6 +23,8 @@ from safetensors.numpy import save as to_bytes
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from latflow._validation import check_output
+from latflow._writing import replacing
 from latflow.estimators.extrapolator import TemperatureExtrapolator
 from latflow.estimators.latf import LaTFEstimator
 from latflow.estimators.reweighting import Energies, LogLinear, Pooled
@@ -72,9 +74,7 @@ def save(estimator: LaTFEstimator | TemperatureExtrapolator, path: str | os.Path
             f"{type(estimator).__name__}."
         )
     check_is_fitted(estimator)
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"Expected `path` in an existing folder, got {path}.")
+    target = check_output(path)
     arrays: Arrays = {}
     tree = json.dumps(_encode(estimator, "", arrays))
     header = {
@@ -83,13 +83,8 @@ def save(estimator: LaTFEstimator | TemperatureExtrapolator, path: str | os.Path
         "tree": tree,
         "sha256": _digest(tree, arrays),
     }
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(to_bytes(arrays, metadata=header))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(target) as part:
+        part.write_bytes(to_bytes(arrays, metadata=header))
 
 
 def load(path: str | os.PathLike[str]) -> Any:

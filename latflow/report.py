@@ -6,18 +6,18 @@ import base64
 import html
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from latflow._validation import check_output, import_extra
+from latflow._writing import replacing
 
-__all__ = ["Section", "blank_figure", "replacing", "write_report"]
+__all__ = ["Section", "blank_figure", "write_report"]
 
 DPI = 144
 CSS_PIXELS_PER_INCH = 96
@@ -105,8 +105,8 @@ def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence
     target = check_output(path)
     body = "\n".join(_section(section) for section in sections)
     page = PAGE.format(title=html.escape(title), style=STYLE, body=body)
-    with replacing(target) as file:
-        file.write(page.encode())
+    with replacing(target) as part:
+        part.write_bytes(page.encode())
     return target
 
 
@@ -124,32 +124,6 @@ def blank_figure(width: float, height: float) -> Any:
     """
     figures = import_extra("matplotlib.figure", "plot")
     return figures.Figure(figsize=(width, height), layout="constrained")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `path` once all is written; on an error none does.
-
-    Parameters
-    ----------
-    path : Path
-
-    Yields
-    ------
-    binary file
-
-    Raises
-    ------
-    OSError
-        If the folder does not exist or cannot be written to.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _section(section: Section) -> str:

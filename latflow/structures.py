@@ -26,6 +26,7 @@ from latflow._validation import (
     check_state,
     check_temperature,
 )
+from latflow._writing import replacing
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.featurizers.base import check_topology, find_topology
 from latflow.featurizers.readers import (
@@ -335,7 +336,7 @@ class Structures:
         if not len(simulated):
             return self.model.log_density(z)
         if isinstance(self.model, TemperatureExtrapolator):
-            return self.model._pooled_log_density(z)
+            return self.model.pooled_log_density(z)
         return np.asarray(
             logsumexp([self.model.log_density(z, float(t)) for t in simulated], axis=0)
             - np.log(len(simulated))
@@ -343,7 +344,7 @@ class Structures:
 
     def _core(self, members: IntArray, density: FloatArray, state: int, n: int) -> IntArray:
         """Return places among a state's frames: its core, the densest first."""
-        probability = self._estimator._states(self.z_[members])[:, state]
+        probability = self._estimator.predict_proba_latent(self.z_[members])[:, state]
         least = min(BELONGING, float(np.median(probability)))
         inside = probability >= least
         order = np.lexsort([-density, ~inside])
@@ -566,12 +567,7 @@ def _check_target(path: str | os.PathLike[str] | None) -> Path | None:
 
 def _write(structures: Any, target: Path) -> None:
     """Write a file; an old one is replaced only when all is written."""
-    part = target.with_name(f"{target.stem}.{os.getpid()}.part{target.suffix}")
-    try:
-        with warnings.catch_warnings():
-            # a hint at a faster library
-            warnings.filterwarnings("ignore", ".*'netCDF4' Python package is not", UserWarning)
-            structures.save(str(part))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(target) as part, warnings.catch_warnings():
+        # a hint at a faster library
+        warnings.filterwarnings("ignore", ".*'netCDF4' Python package is not", UserWarning)
+        structures.save(str(part))

@@ -287,7 +287,7 @@ class TestSample:
         found = np.load("s.npy")
         assert found.dtype == np.float64
         np.testing.assert_allclose(found, fitted.sample(50, 1.1, random_state=4), rtol=1e-6)
-        assert capsys.readouterr().out == "Saved: s.npy, shape (50, 2)\n"
+        assert capsys.readouterr().out == "Saved: s.npy, shape (50, 2), T = 1.1\n"
 
     def test_default_temperature_is_the_lowest(self, fitted: TemperatureExtrapolator) -> None:
         main(["sample", "model.latflow", "--n-samples", "9", "--output", "s.npy"])
@@ -473,9 +473,28 @@ class TestConfig:
         assert main(["sample", "model.latflow", "--config", "run.toml"]) == 0
         assert np.load("s.npy").shape == (7, 2)
 
+    def test_temperatures_of_trajectories_are_not_those_of_samples(
+        self, folder: Path, fitted: TemperatureExtrapolator, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        latflow.save(fitted, "model.latflow")
+        shared = 'temperature = [0.8, 1.4]\nlagtime = 5\n[sample]\noutput = "s.npy"\n'
+        for own, drawn_at in (("", 0.8), ("temperature = 1.1", 1.1)):
+            self.write(shared + own)
+            assert main(["sample", "model.latflow", "--config", "run.toml"]) == 0
+            assert f"T = {drawn_at}" in capsys.readouterr().out
+            expected = fitted.sample(10_000, drawn_at, random_state=0)
+            np.testing.assert_array_equal(np.load("s.npy"), expected)
+        self.write("temperature = 1.4\n" + shared.split("\n", 1)[1])
+        assert main(["sample", "model.latflow", "--config", "run.toml"]) == 0
+        assert "T = 1.4" in capsys.readouterr().out
+        self.write(shared + "temperature = [0.8, 1.4]")
+        message = refused(capsys, "sample", "model.latflow", "--config", "run.toml")
+        assert "one value for temperature in run.toml, got [0.8, 1.4]" in message
+
     @pytest.mark.parametrize(
         ("text", "match"),
         [
+            ('output = "model.latflow"', "Expected output in a table named after its command, as"),
             ("lagtme = 3", "lagtime"),
             ("[fitt]", "tables named after commands (demo, featurize, fit, sample, report)"),
             ("[fit]\nn_samples = 3", "options of latflow fit (trajectory, temperature"),

@@ -135,6 +135,16 @@ def test_samples_come_in_the_number_asked_and_by_seed(by_method, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_pooled_density_is_the_simulations_together(by_method, method):
+    model = by_method[method]
+    low, high = model.temperature_range_
+    assert low < model.temperatures_.min() < model.temperatures_.max() < high
+    z = model.z_[::50]
+    own = [np.exp(model.log_density(z, t)) for t in model.temperatures_]  # of as many frames each
+    np.testing.assert_allclose(np.exp(model.pooled_log_density(z)), np.mean(own, axis=0))
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_free_energy_has_units_a_zero_and_an_edge(by_method, method):
     model = by_method[method]
     z = model.z_[::50]
@@ -254,6 +264,7 @@ def test_one_unnamed_temperature_samples_and_answers_no_more(three_hole):
         warnings.simplefilter("ignore")
         model.fit(three_hole["trajectories"][:10])
     assert model.sample(5).shape == (5, 2)
+    assert np.array_equal(model.pooled_log_density(model.z_), model.log_density(model.z_))
     for ask in (
         lambda: model.sample(5, 300.0),
         lambda: model.frame_weights(300.0),

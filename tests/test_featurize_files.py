@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import sys
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -100,6 +101,14 @@ class TestEqualsMemory:
             data.trajectories[0], featurizer().fit_transform(frames), atol=1e-5
         )
         assert data.time_step == 2.0
+
+    def test_nc_without_netcdf4(
+        self, folder: Path, frames: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "netCDF4", None)
+        data = featurize(folder / "run.nc", frames.topology, featurizer(), stride=3, chunk=4)
+        expected = featurizer().fit_transform(frames[::3])
+        np.testing.assert_allclose(data.trajectories[0], expected, atol=1e-5)
 
     @settings(max_examples=15, deadline=None)
     @given(
@@ -213,11 +222,11 @@ class TestFolder:
         assert len(list(out.glob("*.npy"))) == 2
         with pytest.warns(UserWarning, match="1 of 3 files have no features here: .*run2.xtc"):
             assert len(load_features(out).trajectories) == 2
-        (out / "other-0.npy.0.part").write_bytes(b"of a process that was killed")
+        (out / "other-0.0.part.npy").write_bytes(b"of a process that was killed")
         data = featurize(runs, frames.topology, Distances(), out=out)
         assert len(seen) == 4
         assert seen[3] == seen[2]
-        assert not list(out.glob("*.part"))
+        assert not list(out.glob("*.part*"))
         for found, path in zip(data.trajectories, runs, strict=True):
             single = featurize(path, frames.topology, Distances()).trajectories[0]
             np.testing.assert_array_equal(found, single)
@@ -321,7 +330,7 @@ class TestBrokenFiles:
         if out is not None:
             with pytest.warns(UserWarning, match=r"1 of 2 files have no features here: .*bad\."):
                 assert len(load_features(out).trajectories) == 1
-            assert not list(out.glob("*.part"))
+            assert not list(out.glob("*.part*"))
 
     def test_repaired(self, runs: Any, frames: Any, tmp_path: Path) -> None:
         whole = runs[1].read_bytes()
@@ -410,8 +419,10 @@ class TestSentences:
         self.fails(tmp_path, "`out` to be a folder, got the file", *args, out=runs[0],
                    error=NotADirectoryError)  # fmt: skip
 
-    @pytest.mark.skipif(not NO_H5, reason="PyTables is installed")
-    def test_h5_without_its_library(self, frames: Any, tmp_path: Path) -> None:
+    def test_h5_without_its_library(
+        self, frames: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "tables", None)
         path = tmp_path / "a.h5"
         path.write_bytes(b"")
         self.fails(tmp_path, r"pip install 'latflow\[h5\]'", path, frames.topology, Contacts(),

@@ -134,6 +134,38 @@ class TestTimes:
         assert row.predicted_high < row.estimated_low
         assert row.estimated == pytest.approx((hidden @ hidden)[1, 1], abs=0.03)
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_lagtime_of_a_process_without_memory(self, seed: int) -> None:
+        states = chain(THREE, [20_000], seed)
+        table = kinetics.lagtime_convergence(
+            states, 2, temperature=[300], time_step=0.1, random_state=0
+        )
+        exact = -0.1 / np.log(np.sort(np.abs(np.linalg.eigvals(THREE)))[-2])
+        (row,) = table.itertuples()
+        assert row.timescale == pytest.approx(exact, abs=3 * row.error)
+        assert row.doubled == pytest.approx(exact, abs=3 * row.doubled_error)
+        assert row.change == pytest.approx(row.doubled / row.timescale - 1)
+
+    def test_lagtime_within_the_memory_is_named(self) -> None:
+        hidden = np.array([[0.5, 0.5, 0.0], [0.2, 0.6, 0.2], [0.0, 0.01, 0.99]])
+        lost = [np.array([0, 1, 0])[x] for x in chain(hidden, [50_000], 7)]
+        states, temperature = lost + chain(TWO, [20_000], 0), [300, 400]
+        options = {"temperature": temperature, "random_state": 0}
+        match = "At temperature 300 .* at lagtime=1 and .* at twice that: the states keep a memory"
+        for ask in (kinetics.lagtime_convergence, kinetics.rates):
+            with pytest.warns(UserWarning, match=match) as caught:
+                ask(states, 1, **options)
+            assert len(caught) == 1
+
+    def test_lagtimes_that_cannot_be_doubled(self) -> None:
+        states = [*chain(TWO, [150], 0), *chain(TWO, [1000], 1)]
+        table = kinetics.lagtime_convergence(states, 1, temperature=[300, 400], n_samples=5)
+        assert np.isfinite(table).all(axis=None)
+        table = kinetics.lagtime_convergence(states, 100, temperature=[300, 400], n_samples=5)
+        assert table[["doubled", "doubled_error", "change"]].isna().all(axis=None)
+        alone = kinetics.lagtime_convergence([[1, 1, 1, 1]], 1, temperature=[300], n_samples=5)
+        assert alone.isna().all(axis=None)
+
 
 class TestTemperatures:
     def test_split_cuts_where_the_temperature_changes(self) -> None:

@@ -116,6 +116,13 @@ def test_states_are_ordered_by_size_and_populations_are_theirs(latf, three_hole)
     assert all(np.array_equal(a, b) for a, b in zip(predicted, latf.labels_, strict=True))
 
 
+def test_points_have_the_states_of_their_frames(latf, three_hole):
+    X = three_hole["trajectories"][0]
+    z = latf.transform(X)
+    np.testing.assert_allclose(latf.predict_proba_latent(z), latf.predict_proba(X), atol=1e-9)
+    assert np.array_equal(latf.predict_latent(z), latf.predict(X))
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_three_holes_are_told_apart_with_exact_populations(seed):
     data = make_three_hole(20_000, temperature=1.0, random_state=seed + 10)

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from latflow._validation import check_output
-from latflow.report import Section, replacing, write_report
+from latflow.report import Section, write_report
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -129,26 +129,6 @@ def test_an_old_report_survives_a_failure(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="cannot be drawn"):
         write_report(path, title="new", sections=[Section("", figure=Broken())])
     assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_replacing_writes_all_or_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-
-    def interrupted() -> None:
-        with replacing(path) as file:
-            file.write(b"half")
-            file.flush()
-            assert path.read_bytes() == b"old"
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert path.read_bytes() == b"old"
-    with replacing(path) as file:
-        file.write(b"new")
-    assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -260,7 +260,9 @@ class TestRepresentatives:
             assert (table["log_density"] >= np.quantile(density, 0.85)).all()
             assert table["trajectory"].nunique() == 6
             rows = table["trajectory"] * 300 + table["frame"] // STRIDE
-            assert (made._estimator._states(made.z_[rows])[:, state] > 0.5).all()
+            assert (
+                extrapolator.estimator_.predict_proba_latent(made.z_[rows])[:, state] > 0.5
+            ).all()
 
     def test_not_neighbours_in_time(self, latf: Any, three_hole: Any, sources: Any) -> None:
         one = Structures(latf, three_hole["trajectories"][:1], sources[:1], stride=STRIDE)

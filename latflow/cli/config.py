@@ -11,6 +11,7 @@ from typing import Any
 __all__ = ["arguments_of", "options_of"]
 
 NOT_IN_FILES = ("help", "config", "version")
+Options = Mapping[str, argparse.Action]
 
 
 def arguments_of(
@@ -26,7 +27,9 @@ def arguments_of(
     ----------
     file : str
         Keys at its top count for every command that has such an option, those in a table named
-        after a command for that one.
+        after a command for that one, and before those at the top. A list at the top is passed over
+        by a command that takes one value where others take more: temperatures of trajectories by
+        ``sample``. What to write stands in tables only, as no two commands write the same.
     name : str
         The command.
     commands : mapping of str to ArgumentParser
@@ -42,22 +45,18 @@ def arguments_of(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no TOML, or names an option or a command that does not exist.
+        If it is no TOML, names an option or a command that does not exist, or an output at its
+        top.
     """
     content = _read(file)
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}
-    for table in tables:
-        _check_known(table, commands, "tables named after commands", file)
     shared = {_hyphens(key): value for key, value in content.items() if key not in tables}
-    anywhere = {key: None for command in commands.values() for key in options_of(command)}
-    for key in shared:
-        _check_known(key, anywhere, "options of latflow", file)
-    for command, its in tables.items():
-        for key in map(_hyphens, its):
-            _check_known(key, options_of(commands[command]), f"options of latflow {command}", file)
-    known = options_of(commands[name])
+    options = {key: options_of(command) for key, command in commands.items()}
+    _check_keys(shared, tables, options, file)
     own = {_hyphens(key): value for key, value in tables.get(name, {}).items()}
-    chosen = {key: value for key, value in (shared | own).items() if key in known}
+    known = options[name]
+    chosen = {key: value for key, value in shared.items() if _counts(key, value, name, options)}
+    chosen |= own
     return [
         text
         for key, value in chosen.items()
@@ -84,6 +83,33 @@ def _read(file: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"Expected TOML in {file}, got another text: {error}.") from error
+
+
+def _counts(key: str, value: Any, name: str, options: Mapping[str, Options]) -> bool:
+    """Whether a key at the top counts for the command of this name."""
+    lists = any(key in its and its[key].nargs is not None for its in options.values())
+    several = lists and isinstance(value, list) and len(value) > 1
+    return key in options[name] and not (several and options[name][key].nargs is None)
+
+
+def _check_keys(
+    shared: Mapping[str, Any],
+    tables: Mapping[str, Any],
+    options: Mapping[str, Options],
+    file: str,
+) -> None:
+    for command, its in tables.items():
+        _check_known(command, options, "tables named after commands", file)
+        for key in map(_hyphens, its):
+            _check_known(key, options[command], f"options of latflow {command}", file)
+    anywhere = dict.fromkeys(key for its in options.values() for key in its)
+    for key in shared:
+        _check_known(key, anywhere, "options of latflow", file)
+    if "output" in shared:
+        raise ValueError(
+            f"Expected output in a table named after its command, as in [fit], in {file}, got it "
+            "at the top: no two commands write the same."
+        )
 
 
 def _hyphens(key: str) -> str:

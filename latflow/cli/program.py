@@ -98,7 +98,8 @@ def _parser() -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
         command.add_argument(
             "--config", metavar="FILE",
             help="TOML file with options by their long names, as in `lagtime = 10`, at its top or "
-            "in a table named after the command; those of the command line win",
+            "in a table named after the command, which counts before the top; those of the command "
+            "line win",
         )  # fmt: skip
     return parser, dict(commands.choices)
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from latflow._validation import check_output
+from latflow._writing import replacing
+from latflow.estimators import LaTFEstimator
 from latflow.persistence import load
-from latflow.report import replacing
 
 __all__ = ["add", "run"]
 
@@ -43,6 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"Expected --output to end in .npy, got {output}.")
     model = load(arguments.model)
     drawn = model.sample(arguments.n_samples, arguments.temperature, random_state=arguments.seed)
-    with replacing(output) as file:
-        np.save(file, drawn, allow_pickle=False)
-    print(f"Saved: {output}, shape {drawn.shape}")
+    with replacing(output) as part:
+        np.save(part, drawn, allow_pickle=False)
+    inner = model if isinstance(model, LaTFEstimator) else model.estimator_
+    at = inner.reference_temperature_ if arguments.temperature is None else arguments.temperature
+    print(f"Saved: {output}, shape {drawn.shape}{'' if at is None else f', T = {at:g}'}")

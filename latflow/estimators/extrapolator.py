@@ -115,6 +115,8 @@ class TemperatureExtrapolator(
     ----------
     estimator_ : LaTFEstimator
     temperatures_ : ndarray of shape (n_temperatures,)
+    temperature_range_ : tuple of float
+        Lowest and highest temperature that `sample` and `log_density` serve.
     density_ : torch.nn.Module or None
         The conditional flow; None for "tilted" or without temperatures.
     history_ : list of dict
@@ -242,7 +244,7 @@ class TemperatureExtrapolator(
             if self.method != "tilted":
                 n_steps = self._fit_density(int(rs.randint(2**31 - 1)))
             every = thin(np.arange(len(self.z_)), MOST_JUDGED)
-            levels = self._pooled_log_density(self.z_[every])
+            levels = self.pooled_log_density(self.z_[every])
             self._support_level = float(np.quantile(levels, SUPPORT_QUANTILE))
         self.n_iter_ = self.estimator_.n_iter_ + n_steps
 
@@ -360,6 +362,11 @@ class TemperatureExtrapolator(
 
     # -------------------------------------------------------------- any temperature
 
+    @property
+    def temperature_range_(self) -> tuple[float, float]:
+        """Lowest and highest temperature that `sample` and `log_density` serve."""
+        return self._range()
+
     def sample(
         self,
         n_samples: int = 1,
@@ -414,6 +421,31 @@ class TemperatureExtrapolator(
         beta = float(self._beta(self._in_range(temperature)))
         return seam.conditional_log_density(self.density_, z, beta)
 
+    def pooled_log_density(self, Z: ArrayLike) -> FloatArray:
+        """Return the log-density of all simulations together: where training frames lie.
+
+        Parameters
+        ----------
+        Z : array_like of shape (n_points, n_components)
+
+        Returns
+        -------
+        ndarray of shape (n_points,)
+            In nats: of the densities at the simulated temperatures, each with its share of the
+            frames. :meth:`log_density` for a model fitted without temperatures.
+        """
+        check_is_fitted(self)
+        if not self._mixtures:
+            return self.log_density(Z)
+        shares = np.log(self._pooled.counts / self._pooled.counts.sum())
+        served = self.temperatures_
+        if self.density_ is not None:
+            served = np.clip(served, *self.temperature_range_)
+        pairs = zip(shares, served, strict=True)
+        return np.asarray(
+            logsumexp([share + self.log_density(Z, float(t)) for share, t in pairs], axis=0)
+        )
+
     def frame_weights(self, temperature: float | None = None) -> Any:
         """Return the weight of every training frame at a temperature; they sum to 1.
 
@@ -458,7 +490,7 @@ class TemperatureExtrapolator(
         points = np.asarray(Z, dtype=np.float64)
         flat = points.reshape(-1, points.shape[-1]) if points.ndim else points
         energy = -self.log_density(flat, temperature)
-        energy[self._pooled_log_density(flat) < self._support_level] = np.nan
+        energy[self.pooled_log_density(flat) < self._support_level] = np.nan
         if not supported:
             warn_unsupported(temperature)
             energy[:] = np.nan
@@ -515,17 +547,6 @@ class TemperatureExtrapolator(
         """Return normalised frame weights at an inverse temperature."""
         route, mixture = self._consensus
         return mixture.frame_weights(route.reduced(beta))
-
-    def _pooled_log_density(self, z: FloatArray) -> FloatArray:
-        """Return the log-density of the pooled simulations at points z."""
-        shares = np.log(self._pooled.counts / self._pooled.counts.sum())
-        served = self.temperatures_
-        if self.density_ is not None:
-            served = np.clip(served, *self._range())
-        pairs = zip(shares, served, strict=True)
-        return np.asarray(
-            logsumexp([share + self.log_density(z, float(t)) for share, t in pairs], axis=0)
-        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

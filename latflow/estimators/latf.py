@@ -506,6 +506,11 @@ class LaTFEstimator(
         check_is_fitted(self)
         return np.asarray(self._states(check_latent_points(Z, self.n_components)).argmax(axis=1))
 
+    def predict_proba_latent(self, Z: ArrayLike) -> FloatArray:
+        """Return each state's probability one lagtime later for points of the latent space."""
+        check_is_fitted(self)
+        return self._states(check_latent_points(Z, self.n_components))
+
     def to_prior(self, Z: ArrayLike) -> FloatArray:
         """Map points of the latent space to the base's space: u = f(z)."""
         check_is_fitted(self)

@@ -16,13 +16,13 @@ from sklearn.utils import Bunch
 from tqdm import tqdm
 
 from latflow._validation import check_count, check_per_trajectory
+from latflow._writing import replacing
 from latflow.featurizers.base import Features, Featurizer, check_topology, find_topology
 from latflow.featurizers.manifest import (
     Manifest,
     Record,
     Settings,
     checksum,
-    replacing,
     write_array,
 )
 from latflow.featurizers.readers import (
@@ -214,7 +214,7 @@ class _Job:
                 return number, _Result(array=array, uneven=clock.uneven)
             record = self.manifest.finished(file)
             if record is None:
-                record = self._store(number, file, clock, self.manifest)
+                record = self._store(file, clock, self.manifest)
             seen = file.stat().st_mtime_ns
             record = replace(record, source=os.path.abspath(file), mtime_ns=seen)
             return number, _Result(replace(record, temperature=temperature), uneven=clock.uneven)
@@ -233,12 +233,11 @@ class _Job:
             done += len(features)
             yield features
 
-    def _store(self, number: int, file: Path, clock: _Clock, manifest: Manifest) -> Record:
+    def _store(self, file: Path, clock: _Clock, manifest: Manifest) -> Record:
         digest, status = checksum(file), file.stat()
         name = manifest.array_name(file, digest)
-        # the number keeps two processes apart that read two files of the same content
-        with replacing(manifest.folder / name, f"{number}.part") as stream:
-            width = len(manifest.settings.feature_names)
+        width = len(manifest.settings.feature_names)
+        with replacing(manifest.folder / name) as part, part.open("wb") as stream:
             frames = write_array(stream, self._parts(file, clock), width)
         return Record(str(file), digest, status.st_size, status.st_mtime_ns, frames, name)
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from latflow._writing import clear_unfinished, replacing
 from latflow.featurizers.base import Features, atom_labels
 
 __all__ = ["Manifest", "Record", "Settings", "checksum", "fingerprint", "write_array"]
@@ -147,8 +147,8 @@ class Manifest:
             "unread": self.unread,
             "versions": {name: version(name) for name in PACKAGES},
         }
-        with replacing(self.folder / NAME) as file:
-            file.write(json.dumps(content, indent=1).encode())
+        with replacing(self.folder / NAME) as part:
+            part.write_bytes(json.dumps(content, indent=1).encode())
 
     def finished(self, source: Path) -> Record | None:
         """Return the record of a file with this content, if its array is still there."""
@@ -174,9 +174,9 @@ class Manifest:
         return np.load(self.folder / record.array, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
     def sweep(self) -> None:
-        """Remove arrays that killed runs left unfinished."""
-        for part in self.folder.glob("*.npy.*.part"):
-            part.unlink(missing_ok=True)
+        """Remove what killed runs left unfinished."""
+        for extension in (".npy", ".json"):
+            clear_unfinished(self.folder, extension)
 
     def array_name(self, source: Path, digest: str) -> str:
         """Return a name that content and settings determine."""
@@ -188,21 +188,6 @@ def checksum(file: Path) -> str:
     """Return the SHA-256 of a file's content."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextmanager
-def replacing(target: Path, mark: str = "part") -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `target` once all is written; on an error none does.
-
-    What a killed process leaves behind has the mark in its name, and the next one writes over it.
-    """
-    temporary = target.with_name(f"{target.name}.{mark}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_array(file: BinaryIO, parts: Iterable[Features], n_features: int) -> int:

@@ -97,7 +97,8 @@ class AlignedPositions(Featurizer):
         features = np.empty((X.n_frames, 3 * len(own)), np.float32)
         step = max(1, BLOCK // len(used))
         for first in range(0, X.n_frames, step):
-            xyz = X.xyz[first : first + step, used]
+            # an index array would give frames that mdtraj has to lay out anew
+            xyz = np.take(X.xyz[first : first + step], used, axis=1)
             moved = _superpose(xyz, aligned, self.reference_)
             features[first : first + step] = _rows(moved, own).reshape(len(xyz), -1)
         return features
@@ -105,7 +106,7 @@ class AlignedPositions(Featurizer):
 
 def _rows(xyz: Features, atoms: IntArray) -> Features:
     """Some atoms, in ascending order, without a copy where they are all."""
-    return xyz if len(atoms) == xyz.shape[1] else xyz[:, atoms]
+    return xyz if len(atoms) == xyz.shape[1] else np.take(xyz, atoms, axis=1)
 
 
 def _superpose(xyz: Features, aligned: IntArray, reference: Features) -> Features:

@@ -26,6 +26,7 @@ __all__ = [
     "chapman_kolmogorov",
     "connected_sets",
     "implied_timescales",
+    "lagtime_convergence",
     "markov_model",
     "markov_models",
     "mean_first_passage_times",
@@ -37,6 +38,8 @@ FloatArray = NDArray[np.float64]
 RandomState = int | np.random.RandomState | None
 
 CONFIDENCE = 0.95
+MOST_DRIFT = 0.2  # of the slowest timescale between two lagtimes, before the user hears of it
+MOST_LIVES = 4.6  # after which a process has decayed to 1 %, and its timescale is noise
 
 
 def split_by_temperature(states: Any, temperature: Any) -> dict[float, list[IntArray]]:
@@ -247,6 +250,68 @@ def implied_timescales(
     return pd.DataFrame(rows, columns=columns).set_index(["lagtime", "process"])
 
 
+def lagtime_convergence(
+    states: Any,
+    lagtime: int,
+    *,
+    temperature: Any,
+    time_step: float = 1.0,
+    n_samples: int = 100,
+    random_state: RandomState = None,
+) -> pd.DataFrame:
+    """Compare the slowest implied timescale at the lagtime and at twice the lagtime.
+
+    Where the states have lost their memory within the lagtime both are the same.
+
+    Parameters
+    ----------
+    states : list of array_like of int of shape (n_frames_i,)
+    lagtime : int
+        In frames.
+    temperature : list
+        Per trajectory: a number, or one value per frame.
+    time_step : float, default=1.0
+        Time between two frames.
+    n_samples : int, default=100
+    random_state : int, RandomState or None, default=None
+
+    Returns
+    -------
+    DataFrame
+        Index `temperature`, columns `timescale` and `error`, the posterior's standard deviation, in
+        the unit of `time_step`; `doubled` and `doubled_error`, of twice the lagtime, NaN where no
+        trajectory is longer, other states are connected, or the process has decayed to 1 % by then;
+        `change`, relative.
+
+    Warns
+    -----
+    UserWarning
+        Where the timescale changes by more than 20 % and by more than two standard errors.
+
+    Examples
+    --------
+    >>> from latflow.datasets import make_three_hole
+    >>> data = make_three_hole(4000, temperature=1.0, n_walkers=2, random_state=0)
+    >>> sides = [(x[:, 0] > 0).astype(int) for x in data.trajectories]
+    >>> table = lagtime_convergence(sides, 20, temperature=[1.0, 1.0], random_state=0)
+    >>> table.columns.tolist()
+    ['timescale', 'error', 'doubled', 'doubled_error', 'change']
+    """
+    step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
+    rows = {}
+    for t, part in split_by_temperature(states, temperature).items():
+        known, *once = _slowest(part, lagtime, n_samples, step, rs)
+        found, twice = None, [np.nan, np.nan]
+        if max(map(len, part)) > 2 * lagtime and 2 * lagtime * step < MOST_LIVES * once[0]:
+            found, *twice = _slowest(part, 2 * lagtime, n_samples, step, rs)
+        rows[t] = once + (twice if found == known else [np.nan, np.nan])
+    columns = ["timescale", "error", "doubled", "doubled_error"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=np.float64)
+    table["change"] = table["doubled"] / table["timescale"] - 1
+    _warn_of_drift(table, lagtime)
+    return table.rename_axis("temperature")
+
+
 def chapman_kolmogorov(
     states: Any,
     lagtime: int,
@@ -406,6 +471,36 @@ def _statistics(
 
 def _timescales(model: Any, k: int, step: float) -> FloatArray:
     return np.asarray(step * model.timescales(k=k))
+
+
+def _slowest(
+    states: list[IntArray], lagtime: int, n_samples: int, step: float, rs: np.random.RandomState
+) -> tuple[list[int], float, float]:
+    """Return the connected states, their slowest timescale and its standard error."""
+    with warnings.catch_warnings():
+        # of few data: states that are not connected, eigenvalues of zero or one
+        warnings.simplefilter("ignore")
+        model = markov_model(states, lagtime, n_samples=n_samples, random_state=rs)
+        symbols = model.prior.count_model.state_symbols.tolist()
+        if len(symbols) < 2:
+            return symbols, np.nan, np.nan
+        drawn = [_timescales(sample, 1, step)[0] for sample in model.samples]
+        error = float(np.std(drawn, ddof=1))
+        return symbols, float(_timescales(model.prior, 1, step)[0]), error
+
+
+def _warn_of_drift(table: pd.DataFrame, lagtime: int) -> None:
+    noise = 2 * np.hypot(table["error"], table["doubled_error"])
+    drift = (table["doubled"] - table["timescale"]).abs()
+    for t, row in table[(drift > noise) & (table["change"].abs() > MOST_DRIFT)].iterrows():
+        warnings.warn(
+            f"At temperature {t:g} the slowest timescale is {row.timescale:.3g} +- {row.error:.2g} "
+            f"at lagtime={lagtime} and {row.doubled:.3g} +- {row.doubled_error:.2g} at twice that: "
+            "the states keep a memory, and rates depend on the lagtime. Take a longer one: "
+            "implied_timescales shows from where on they level off.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _propagator(model: Any, k: int) -> FloatArray:

@@ -14,7 +14,13 @@ from scipy.optimize import nnls
 from sklearn.utils import check_random_state
 
 from latflow._validation import check_fraction, check_positive
-from latflow.kinetics.markov import CONFIDENCE, RandomState, markov_model, split_by_temperature
+from latflow.kinetics.markov import (
+    CONFIDENCE,
+    RandomState,
+    lagtime_convergence,
+    markov_model,
+    split_by_temperature,
+)
 
 __all__ = ["rate_matrix", "rates", "transition_rates"]
 
@@ -142,8 +148,9 @@ def rates(
     ----------
     states : list of array_like of int of shape (n_frames_i,)
     lagtime : int
-        In frames: long enough for the states to have lost their memory, and shorter than the
-        fastest exchange; see :func:`implied_timescales` and :func:`chapman_kolmogorov`.
+        In frames: long enough for the states to have lost their memory, which
+        :func:`lagtime_convergence` checks, and shorter than the fastest exchange; see
+        :func:`implied_timescales` and :func:`chapman_kolmogorov`.
     temperature : list
         Per trajectory: a number, or one value per frame.
     time_step : float, default=1.0
@@ -164,8 +171,8 @@ def rates(
     Warns
     -----
     UserWarning
-        Where states are not connected at a temperature, or no rate matrix gives the transition
-        probabilities there.
+        Where states are not connected at a temperature, no rate matrix gives the transition
+        probabilities there, or the slowest timescale differs at twice the lagtime.
 
     Raises
     ------
@@ -198,6 +205,10 @@ def rates(
         if missed > MOST_MISSED:
             _warn_of_missed(missed, f"at lagtime={lagtime}, temperature {t:g}")
         tables[t] = table.reindex(pairs)
+    lagtime_convergence(
+        states, lagtime, temperature=temperature, time_step=step, n_samples=n_samples,
+        random_state=rs,
+    )  # fmt: skip
     return pd.concat(tables, names=["temperature"])
 
 

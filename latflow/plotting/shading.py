@@ -54,7 +54,7 @@ def default_temperatures(estimator: TemperatureExtrapolator) -> FloatArray:
     trained = estimator.temperatures_
     if not len(trained):
         raise ValueError("Expected a model fitted with `temperature`, got one without.")
-    low, high = estimator._range()
+    low, high = estimator.temperature_range_
     within = trained[(trained >= low) & (trained <= high)]
     return np.union1d(np.linspace(low, high, N_TEMPERATURES), within)
 

@@ -67,6 +67,7 @@ class Walker:
         mass = None if hydrogen_mass is None else hydrogen_mass * openmm.unit.amu
         molecule = systems.AlanineDipeptideImplicit(hydrogenMass=mass)
         platform = openmm.Platform.getPlatformByName("CPU")
+        self._unit = openmm.unit
         self._integrator = openmm.LangevinMiddleIntegrator(temperature, 1.0, time_step)
         self._integrator.setRandomNumberSeed(seed + 1)
         self._context = openmm.Context(
@@ -78,17 +79,22 @@ class Walker:
 
     def set_temperature(self, temperature: float) -> None:
         """Heat or cool: the thermostat at once, and the velocities in proportion."""
-        factor = np.sqrt(temperature / self._integrator.getTemperature()._value)
+        before = self._integrator.getTemperature().value_in_unit(self._unit.kelvin)
+        factor = np.sqrt(temperature / before)
         velocities = self._context.getState(getVelocities=True).getVelocities(asNumpy=True)
         self._context.setVelocities(velocities * factor)
         self._integrator.setTemperature(temperature)
 
     def run(self, picoseconds: float) -> tuple[NDArray[np.float32], float]:
         """Integrate; return positions (22, 3) in nm and the potential energy in kJ/mol."""
-        self._integrator.step(round(picoseconds / self._integrator.getStepSize()._value))
+        unit = self._unit
+        step = self._integrator.getStepSize().value_in_unit(unit.picosecond)
+        self._integrator.step(round(picoseconds / step))
         state = self._context.getState(getPositions=True, getEnergy=True)
-        positions = np.asarray(state.getPositions(asNumpy=True)._value, np.float32)
-        return positions - positions.mean(axis=0), float(state.getPotentialEnergy()._value)
+        positions = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+        positions = np.asarray(positions, np.float32)
+        energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+        return positions - positions.mean(axis=0), float(energy)
 
 
 def simulate(
