@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latflow._validation import check_finite
+from latflow.trajectories.rows import Rows, is_on_disk
 
 __all__ = ["TrajectoryListMixin", "concatenate", "is_trajectory_list", "per_trajectory", "spread"]
 
@@ -72,7 +73,8 @@ def spread(values: Any, lengths: Sequence[int], name: str) -> NDArray[Any]:
             )
         parts.append(np.broadcast_to(array, (n,)))
     joined = np.concatenate(parts)
-    return joined.astype(np.float64) if name in ("temperature", "weights", "energy") else joined
+    real = name in ("temperature", "weights", "energy")
+    return joined.astype(np.float64, copy=False) if real else joined
 
 
 def per_trajectory(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,8 +84,10 @@ def per_trajectory(method: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
         if not is_trajectory_list(X):
             return method(self, X, *args, **kwargs)
+        X = [Rows([x], first=t) if is_on_disk(x) else x for t, x in enumerate(X)]
         for t, x in enumerate(X):
-            check_finite(np.asarray(x), np.full(len(x), t), np.arange(len(x)))
+            if not isinstance(x, Rows):  # those are checked as they are read
+                check_finite(np.asarray(x), np.full(len(x), t), np.arange(len(x)))
 
         def own(value: Any, t: int) -> Any:
             return value[t] if isinstance(value, list) and len(value) == len(X) else value
