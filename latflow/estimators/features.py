@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,11 +13,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latflow.nn.training import batches
-from latflow.trajectories import Rows, ahead, in_blocks, pools
+from latflow.trajectories import Frames, Rows, ahead, in_blocks, pool_rows, pools
 
-__all__ = ["Batch", "Features", "Resident", "Standardised", "Streamed", "features_of", "filled"]
+__all__ = [
+    "Batch",
+    "Features",
+    "Resident",
+    "Standardised",
+    "Streamed",
+    "features_of",
+    "filled",
+    "memory_estimate",
+]
 
 CACHED = 2**19  # numbers to work on at once
+WORKING = 6e7  # bytes of blocks of rows that are being worked on
 CHUNK = 65536  # rows at once of what is in memory: they fit into the cache
 
 FloatArray = NDArray[np.float64]
@@ -174,6 +185,21 @@ Whole = TypeVar("Whole", Tensor, NDArray[Any])
 def features_of(x: Standardised, device: torch.device) -> Features:
     """Return the features of a fit, where the frames are."""
     return Streamed(x, device) if isinstance(x.X, Rows) else Resident(x, device)
+
+
+def memory_estimate(frames: Frames, n_components: int, batch_size: int) -> str:
+    """Say what a fit holds in memory at most, beside Python and its modules."""
+    n_frames, n_features = frames.X.shape
+    on_disk = isinstance(frames.X, Rows)
+    features = 2 * pool_rows(n_features, batch_size) if on_disk else n_frames
+    # rows and ends of pairs, weights, base, labels; then what is made of them and dropped
+    vectors = 4 * (10 + n_components) + 8 * 5
+    size = sys.getsizeof(frames) + vectors * n_frames + 4 * features * n_features + WORKING
+    where = "read from disk" if on_disk else "in memory"
+    return (
+        f"{n_frames} frames of {n_features} features, {where}: "
+        f"the fit takes about {size / 1e9:.2g} GB of memory"
+    )
 
 
 def filled(out: Whole, parts: Iterable[Any]) -> Whole:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from typing import Any, Self
 
@@ -31,7 +32,7 @@ from latflow._validation import (
     whole_or_nothing,
 )
 from latflow.estimators import seam
-from latflow.estimators.features import Standardised
+from latflow.estimators.features import Standardised, memory_estimate
 from latflow.estimators.stages import (
     Fit,
     TrainingData,
@@ -133,7 +134,7 @@ class LaTFEstimator(
     n_threads : int or None, default=1
         Torch threads during fit; None leaves torch's setting.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 says how much memory the fit will take and shows a progress bar.
     random_state : int, RandomState or None, default=None
         The same seed gives the same model, bit for bit, on one thread.
 
@@ -250,7 +251,8 @@ class LaTFEstimator(
         ----------
         X : list of array_like of shape (n_frames_i, n_features), or array_like of shape \
 (n_frames, n_features)
-            Also a deeptime TimeLaggedDataset or TrajectoriesDataset.
+            Also a deeptime TimeLaggedDataset or TrajectoriesDataset. Memory-mapped arrays and
+            chunked ones (zarr, h5py) of more than 64 MB stay on disk and are read as training goes.
         y : ignored
         trajectory, frame : array_like of shape (n_frames,), optional
             Trajectory id and place in it, for a stacked array.
@@ -277,6 +279,11 @@ class LaTFEstimator(
                 self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
                 temperature=temperature, weights=weights, initial_states=initial_states,
             )  # fmt: skip
+            if self.verbose:
+                tqdm.write(
+                    f"LaTF: {memory_estimate(frames, self.n_components, self.batch_size)}",
+                    file=sys.stderr,
+                )
             self._knew_order = frames.ordered
             self._set_temperatures(frames)
             self.mean_, self.scale_ = feature_scale(frames, standardize=self.standardize)

@@ -18,7 +18,7 @@ from latflow.trajectories.lists import TrajectoryListMixin, is_trajectory_list, 
 from latflow.trajectories.pairs import lagged_pairs, time_blocks, time_segments
 from latflow.trajectories.rows import Rows, ahead, in_blocks, is_on_disk, rows_at_once
 from latflow.trajectories.splitters import TrajectoryKFold
-from latflow.trajectories.windows import pools
+from latflow.trajectories.windows import pool_rows, pools
 
 __all__ = [
     "FRAME_METADATA",
@@ -37,6 +37,7 @@ __all__ = [
     "is_on_disk",
     "is_trajectory_list",
     "lagged_pairs",
+    "pool_rows",
     "pools",
     "read_index",
     "rows_at_once",

@@ -189,7 +189,7 @@ def _open_list(X: Any, trajectory: Any, frame: Any, metadata: dict[str, Any]) ->
             "Expected no `trajectory` or `frame` with a list of trajectories: the list says both."
         )
     check_widths(X)
-    lengths = [len(x) for x in X]
+    lengths = [x.shape[0] for x in X]
     metadata = {
         name: None if values is None else spread(values, lengths, name)
         for name, values in metadata.items()

@@ -29,7 +29,7 @@ def check_widths(arrays: Sequence[NDArray[Any]]) -> None:
             raise ValueError(
                 f"Expected trajectory {t} of shape (n_frames, n_features), got {array.shape}."
             )
-        if len(array) == 0:
+        if array.shape[0] == 0:
             raise ValueError(f"Expected frames in every trajectory, got none in trajectory {t}.")
         if array.shape[1] != arrays[0].shape[1]:
             raise ValueError(
@@ -87,7 +87,8 @@ def per_trajectory(method: Callable[..., Any]) -> Callable[..., Any]:
         X = [Rows([x], first=t) if is_on_disk(x) else x for t, x in enumerate(X)]
         for t, x in enumerate(X):
             if not isinstance(x, Rows):  # those are checked as they are read
-                check_finite(np.asarray(x), np.full(len(x), t), np.arange(len(x)))
+                n = np.shape(x)[0]
+                check_finite(np.asarray(x), np.full(n, t), np.arange(n))
 
         def own(value: Any, t: int) -> Any:
             return value[t] if isinstance(value, list) and len(value) == len(X) else value

@@ -111,8 +111,7 @@ class Rows:
         single = np.result_type(*(a.dtype for a in arrays)) == np.float32
         self.dtype = np.dtype(np.float32 if single else np.float64)
         self.grain = max(_chunk_length(a) for a in arrays)
-        at_once = min(MOST_AT_ONCE, max(LEAST_AT_ONCE, BLOCK // max(1, self.shape[1])))
-        self.step: int = self.grain * max(1, at_once // self.grain)
+        self.step = self.grain * max(1, _at_once(self.shape[1]) // self.grain)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -171,7 +170,11 @@ def rows_at_once(X: Any) -> int:
     """Return how many rows of an array to work on at once, so that memory stays bounded."""
     if isinstance(X, Rows):
         return X.step
-    return min(MOST_AT_ONCE, max(LEAST_AT_ONCE, BLOCK // max(1, X.shape[1])))
+    return _at_once(int(X.shape[1]))
+
+
+def _at_once(n_columns: int) -> int:
+    return min(MOST_AT_ONCE, max(LEAST_AT_ONCE, BLOCK // max(1, n_columns)))
 
 
 def in_blocks(X: Any, use: Callable[[NDArray[Any]], T]) -> Iterator[T]:

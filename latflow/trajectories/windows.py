@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from latflow.trajectories.rows import Rows
 
-__all__ = ["pools", "pool_rows"]
+__all__ = ["pool_rows", "pools"]
 
-POOL = 2**23  # numbers in memory at once for one pool
+POOL = 2**22  # numbers in memory at once for one pool
 MOST_POOLED = 65536  # rows
-LONGEST, TOGETHER = 512, 128  # rows of a window; windows of a pool
+LONGEST, TOGETHER = 512, 64  # rows of a window; windows of a pool
 
 IntArray = NDArray[np.int64]
 
