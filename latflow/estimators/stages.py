@@ -127,10 +127,15 @@ class TrainingData:
         )
 
 
+def small(numbers: IntArray) -> NDArray[Any]:
+    """Return whole numbers in four bytes each where they suffice."""
+    fits = not len(numbers) or int(numbers.max()) < 2**31
+    return numbers.astype(np.int32) if fits else numbers
+
+
 def as_index(rows: IntArray) -> Tensor:
-    """Return row numbers as a tensor, of four bytes each where they suffice."""
-    small = not len(rows) or int(rows.max()) < 2**31
-    return torch.from_numpy(rows.astype(np.int32) if small else rows)
+    """Return row numbers as a tensor."""
+    return torch.from_numpy(small(rows))
 
 
 def thin(indices: IntArray, most: int) -> IntArray:

@@ -16,7 +16,14 @@ from latflow.trajectories.frames import (
 )
 from latflow.trajectories.lists import TrajectoryListMixin, is_trajectory_list, spread
 from latflow.trajectories.pairs import lagged_pairs, time_blocks, time_segments
-from latflow.trajectories.rows import Rows, ahead, in_blocks, is_on_disk, rows_at_once
+from latflow.trajectories.rows import (
+    Rows,
+    ahead,
+    in_blocks,
+    is_on_disk,
+    return_memory,
+    rows_at_once,
+)
 from latflow.trajectories.splitters import TrajectoryKFold
 from latflow.trajectories.windows import pool_rows, pools
 
@@ -40,6 +47,7 @@ __all__ = [
     "pool_rows",
     "pools",
     "read_index",
+    "return_memory",
     "rows_at_once",
     "spread",
     "stack",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "ahead", "in_blocks", "is_on_disk", "rows_at_once"]
+__all__ = ["Rows", "ahead", "in_blocks", "is_on_disk", "return_memory", "rows_at_once"]
 
 LEAST_ON_DISK = 2**26  # bytes; what is smaller is loaded: having is faster than reading
 BLOCK = 2**20  # numbers read at once
@@ -186,9 +188,19 @@ def in_blocks(X: Any, use: Callable[[NDArray[Any]], T]) -> Iterator[T]:
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
     """Yield items, each made by another thread while the one before is used."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
+    try:
+        with ThreadPoolExecutor(1) as thread:
             coming = thread.submit(next, items, None)
-            yield item
-            del item
+            while (item := coming.result()) is not None:
+                coming = thread.submit(next, items, None)
+                yield item
+                del item
+    finally:
+        return_memory()
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system, where the C library can (glibc keeps it by itself)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
