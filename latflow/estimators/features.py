@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from latflow.nn.training import batches
 from latflow.trajectories import Frames, Rows, ahead, in_blocks, pool_rows, pools
@@ -23,7 +24,7 @@ __all__ = [
     "Streamed",
     "features_of",
     "filled",
-    "memory_estimate",
+    "tell_memory",
 ]
 
 CACHED = 2**19  # numbers to work on at once
@@ -187,8 +188,8 @@ def features_of(x: Standardised, device: torch.device) -> Features:
     return Streamed(x, device) if isinstance(x.X, Rows) else Resident(x, device)
 
 
-def memory_estimate(frames: Frames, n_components: int, batch_size: int) -> str:
-    """Say what a fit holds in memory at most, beside Python and its modules."""
+def tell_memory(name: str, frames: Frames, n_components: int, batch_size: int) -> None:
+    """Say, beside the progress bar, what a fit holds in memory at most, Python itself aside."""
     n_frames, n_features = frames.X.shape
     on_disk = isinstance(frames.X, Rows)
     features = 2 * pool_rows(n_features, batch_size) if on_disk else n_frames
@@ -196,9 +197,10 @@ def memory_estimate(frames: Frames, n_components: int, batch_size: int) -> str:
     vectors = 4 * (10 + n_components) + 8 * 5
     size = sys.getsizeof(frames) + vectors * n_frames + 4 * features * n_features + WORKING
     where = "read from disk" if on_disk else "in memory"
-    return (
-        f"{n_frames} frames of {n_features} features, {where}: "
-        f"the fit takes about {size / 1e9:.2g} GB of memory"
+    tqdm.write(
+        f"{name}: {n_frames} frames of {n_features} features, {where}: the fit takes about "
+        f"{size / 1e9:.2g} GB of memory",
+        file=sys.stderr,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 import warnings
 from typing import Any, Self
 
@@ -32,14 +31,14 @@ from latflow._validation import (
     whole_or_nothing,
 )
 from latflow.estimators import seam
-from latflow.estimators.features import Standardised, memory_estimate
+from latflow.estimators.features import Standardised, tell_memory
 from latflow.estimators.stages import (
     Fit,
     TrainingData,
     as_index,
     each,
     feature_scale,
-    initial_labels,
+    first_labels,
     pick_device,
     populations,
     progress_of,
@@ -251,8 +250,8 @@ class LaTFEstimator(
         ----------
         X : list of array_like of shape (n_frames_i, n_features), or array_like of shape \
 (n_frames, n_features)
-            Also a deeptime TimeLaggedDataset or TrajectoriesDataset. Memory-mapped arrays and
-            chunked ones (zarr, h5py) of more than 64 MB stay on disk and are read as training goes.
+            Also a deeptime data set. Memory maps and chunked arrays (zarr, h5py) of more than 64 MB
+            stay on disk.
         y : ignored
         trajectory, frame : array_like of shape (n_frames,), optional
             Trajectory id and place in it, for a stacked array.
@@ -280,19 +279,15 @@ class LaTFEstimator(
                 temperature=temperature, weights=weights, initial_states=initial_states,
             )  # fmt: skip
             if self.verbose:
-                tqdm.write(
-                    f"LaTF: {memory_estimate(frames, self.n_components, self.batch_size)}",
-                    file=sys.stderr,
-                )
+                tell_memory("LaTF", frames, self.n_components, self.batch_size)
             self._knew_order = frames.ordered
             self._set_temperatures(frames)
             self.mean_, self.scale_ = feature_scale(frames, standardize=self.standardize)
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
             x = Standardised(frames.X, self.mean_, self.scale_)
             runs = each((self._run, (x, frames, int(seed))) for seed in seeds)
-            self._keep(
-                min(runs, key=lambda run: (run.failed, run.best)), frames, is_trajectory_list(X)
-            )
+            best = min(runs, key=lambda run: (run.failed, run.best))
+            self._keep(best, frames, is_trajectory_list(X))
         return self
 
     def _check_parameters(self) -> None:
@@ -329,13 +324,12 @@ class LaTFEstimator(
             rng = np.random.default_rng(seed)
             generator = torch.Generator().manual_seed(seed)
             device = pick_device(self.device)
-            labels = as_index(self._first_labels(x, frames, seed))
+            labels = as_index(first_labels(x, frames, self.n_states, seed))
             model = self._build(x.shape[1], int(labels.max()) + 1, generator).to(device)
             held_out = held_out_rows(frames, self.validation_fraction, self.lagtime, rng)
-            data = TrainingData.split(
-                x, frames.weights, model.base(self._reduced_per_frame(frames)), frames.pairs,
-                held_out, device,
-            )  # fmt: skip
+            t = np.broadcast_to(self._reduced(frames.temperature, len(x)), len(x))
+            base = model.base(t).to(torch.empty(0, device=device))
+            data = TrainingData.split(x, frames.weights, base, frames.pairs, held_out, device)
             plan = Plan(self.max_iter, self.learning_rate, self.batch_size, tol=self.tol)
             with tqdm(disable=not self.verbose, desc="LaTF", unit="look") as bar:
                 fit = Fit(
@@ -345,11 +339,6 @@ class LaTFEstimator(
                 ).run()  # fmt: skip
             fit.on_record = None
             return fit
-
-    def _first_labels(self, x: Standardised, frames: Frames, seed: int) -> IntArray:
-        if frames.initial_states is not None:
-            return frames.initial_states
-        return initial_labels(x, frames.pairs, frames.weights, self.n_states, seed)
 
     def _build(self, n_features: int, n_states: int, generator: torch.Generator) -> LatentModel:
         hidden = tuple(self.hidden_features)
@@ -373,9 +362,6 @@ class LaTFEstimator(
         if self.reference_temperature_ is not None and len(self.temperatures_):
             t = 1.5 * float(self.temperatures_[-1]) / self.reference_temperature_
         return float(max(5.0, self.tilt * t + 3 * np.sqrt(t)))
-
-    def _reduced_per_frame(self, frames: Frames) -> FloatArray:
-        return np.broadcast_to(self._reduced(frames.temperature, len(frames.X)), len(frames.X))
 
     def _keep(self, fit: Fit, frames: Frames, as_list: bool) -> None:
         self.model_ = fit.model.cpu().double().requires_grad_(False).eval()

@@ -213,16 +213,13 @@ def slow_coordinates(
     return lambda block: np.asarray(model.transform(block))
 
 
-def initial_labels(
-    x: Standardised,
-    pairs: tuple[IntArray, IntArray],
-    weights: FloatArray,
-    n_states: int | str,
-    seed: int,
-) -> IntArray:
-    """Label frames by k-means on their slow coordinates, weighted and seeded."""
+def first_labels(x: Standardised, frames: Frames, n_states: int | str, seed: int) -> IntArray:
+    """Return the labels given, or k-means on the slow coordinates, weighted and seeded."""
+    if frames.initial_states is not None:
+        return frames.initial_states
+    weights = frames.weights
     wanted = AUTO_STATES if n_states == "auto" else int(n_states)
-    project = slow_coordinates(x, pairs, weights)
+    project = slow_coordinates(x, frames.pairs, weights)
     chosen = thin(np.flatnonzero(weights > 0), MOST_CLUSTERED)
     y = project(x[chosen])
     wanted = min(wanted, len(np.unique(y, axis=0)))
