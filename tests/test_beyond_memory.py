@@ -124,6 +124,9 @@ def test_pickled_rows_are_paths_not_numbers(tmp_path, rng):
     x = mapped(tmp_path, rng.standard_normal((5000, 3)))
     frames = gather_frames(LaTFEstimator(), x, lagtime=1, reset=True)
     assert len(pickle.dumps(frames.X)) < 2000
+    settings = np.zeros(3), np.ones(3)
+    assert sys.getsizeof(Standardised(frames.X, *settings)) < 2000
+    assert sys.getsizeof(Standardised(np.asarray(x), *settings)) >= x.nbytes  # Dask asks
     again = pickle.loads(pickle.dumps(frames.X))
     np.testing.assert_array_equal(again[:], np.asarray(x))
 

@@ -53,6 +53,10 @@ class Standardised:
     def __len__(self) -> int:
         return len(self.X)
 
+    def __sizeof__(self) -> int:
+        """Return the bytes of what is in memory: Dask scatters what says that it is large, once."""
+        return int(getattr(self.X, "nbytes", 0))
+
     def __getitem__(self, rows: Any) -> FloatArray:
         return self.of(self.X[rows])
 
