@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import time
 import warnings
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from sklearn.base import clone
 
 from latflow import LaTFEstimator
 from latflow.estimators.features import Resident, Standardised, Streamed
-from latflow.trajectories import Rows, gather_frames, pools, rows
+from latflow.trajectories import Rows, gather_frames, pools, rows, windows
 from tests.conftest import QUICK
 
 SHAPES = [(700, 3), (1, 3), (250, 3), (49, 3)]
@@ -188,6 +189,22 @@ def test_a_batch_sees_many_places_of_the_file(rng):
     X = Rows([Chunked(rng.standard_normal((200_000, 50)).astype("f4"), 1)])
     first = next(pools(X, (np.arange(200_000),), 1024, rng))[0][:1024]
     assert len(np.unique(first // 2000)) > 50
+
+
+def test_reading_ahead_leaves_the_batches_in_use_alone(monkeypatch):
+    monkeypatch.setattr(windows, "MOST_POOLED", 1000)
+    X = np.arange(10_000.0)[:, None].astype(np.float32)
+    stream = Streamed(Standardised(Rows([X]), np.zeros(1), np.ones(1)), torch.device("cpu"))
+    rows = torch.arange(9_990)
+    seen = []
+    for i, j, now, later in islice(
+        stream.batches((rows, rows + 10), 100, torch.Generator().manual_seed(0)), 90
+    ):
+        time.sleep(0.002)  # time enough to read the next pool
+        np.testing.assert_array_equal(now[:, 0], i)
+        np.testing.assert_array_equal(later[:, 0], j)
+        seen += i.tolist()
+    assert len(set(seen)) == len(seen)
 
 
 def test_each_chunk_of_a_chunked_array_is_read_once_an_epoch(rng):

@@ -33,7 +33,7 @@ def is_on_disk(X: object) -> bool:
     """
     arrays: list[Any] = X if isinstance(X, list) else [X]
     size: int = sum(a.shape[0] * a.shape[1] * a.dtype.itemsize for a in arrays if _stays(a))
-    return bool(size >= LEAST_ON_DISK)
+    return bool(size >= max(LEAST_ON_DISK, 1))
 
 
 def _stays(array: Any) -> bool:
