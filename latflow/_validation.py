@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
+BLOCK = 2**20  # numbers looked at at once
 
 
 def check_count(value: object, name: str, *, minimum: int = 1) -> int:
@@ -150,13 +151,22 @@ def check_weights(values: ArrayLike | None, n_frames: int, name: str = "weights"
     return np.asarray(weights / weights.mean())
 
 
-def check_finite(X: NDArray[Any], trajectory: NDArray[Any], frame: NDArray[Any]) -> None:
-    """Raise a ValueError that names the first trajectory and frame with a NaN or an infinity."""
-    if X.dtype.kind != "f" or np.isfinite(X).all():
+def check_finite(X: Any, trajectory: NDArray[Any], frame: NDArray[Any]) -> None:
+    """Raise a ValueError that names the first trajectory and frame with a NaN or an infinity.
+
+    X is an array, or reads slices as one: it is looked at block by block.
+    """
+    if X.dtype.kind != "f":
         return
-    bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
+    step = getattr(X, "step", max(1, BLOCK // max(1, X.shape[1])))
+    blocks = ((k, X[k : k + step]) for k in range(0, len(X), step))
+    bad = np.concatenate(
+        [k + np.flatnonzero(~np.isfinite(block).all(axis=1)) for k, block in blocks]
+    )
+    if not len(bad):
+        return
     first = bad[np.lexsort((frame[bad], trajectory[bad]))[0]]
-    what = "NaN" if np.isnan(X[first]).any() else "infinity"
+    what = "NaN" if np.isnan(X[first : first + 1]).any() else "infinity"
     raise ValueError(
         f"Expected finite numbers in `X`, got {what} in trajectory {trajectory[first]}, frame "
         f"{frame[first]} ({len(bad)} such frames in all)."

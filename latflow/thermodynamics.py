@@ -34,6 +34,7 @@ __all__ = [
 
 BOLTZMANN_CONSTANT = 0.00831446261815324  # kJ/mol/K: scipy.constants k * N_A / 1000
 FEWEST_SHARED = 1e-2
+BLOCK = 2**16  # rows
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -97,22 +98,30 @@ def free_energy_offsets(
     u = np.asarray(reduced, dtype=np.float64)
     n = np.asarray(counts, dtype=np.float64)
     omega = np.ones(len(u)) if weights is None else np.asarray(weights, dtype=np.float64)
-    u = u - u[:, :1]  # what all temperatures share decides nothing and costs digits
-    share, logits = n / n.sum(), np.log(n) - u
-    omega = omega / omega.sum()
+    total, share = omega.sum(), n / n.sum()
+
+    def logits(k: slice, free: FloatArray) -> FloatArray:
+        # what all temperatures share decides nothing and costs digits
+        return np.asarray(np.log(n) + np.concatenate([[0.0], free]) - (u[k] - u[k, :1]))
 
     def objective(free: FloatArray) -> tuple[float, FloatArray]:
-        f = np.concatenate([[0.0], free])
-        gradient = omega @ softmax(logits + f, axis=1) - share
-        return float(omega @ logsumexp(logits + f, axis=1) - share @ f), gradient[1:]
+        value, gradient = 0.0, np.zeros(len(n))
+        for k in _blocks(len(u)):
+            own = logits(k, free)
+            value += float(omega[k] @ logsumexp(own, axis=1)) / total
+            gradient += omega[k] @ softmax(own, axis=1) / total
+        return value - float(share[1:] @ free), (gradient - share)[1:]
 
     def hessian(free: FloatArray) -> FloatArray:
-        p = softmax(logits + np.concatenate([[0.0], free]), axis=1)[:, 1:]
-        return np.asarray(np.diag(omega @ p) - (p * omega[:, None]).T @ p)
+        found = np.zeros((len(free), len(free)))
+        for k in _blocks(len(u)):
+            p = softmax(logits(k, free), axis=1)[:, 1:]
+            found += np.diag(omega[k] @ p) - (p * omega[k, None]).T @ p
+        return np.asarray(found / total)
 
     if len(n) == 1:
         return np.zeros(1)
-    guess = omega @ (u[:, 1:] - u[:, :1])
+    guess = sum(omega[k] @ (u[k, 1:] - u[k, :1]) for k in _blocks(len(u))) / total
     options = {"gtol": 1e-10, "maxiter": 200}
     found = minimize(
         objective, guess, jac=True, hess=hessian, method="trust-exact", options=options
@@ -125,6 +134,11 @@ def free_energy_offsets(
             "between them: simulate a temperature in between."
         )
     return np.concatenate([[0.0], found.x])
+
+
+def _blocks(n_rows: int) -> list[slice]:
+    """Cut rows into slices, so that what is made of them on the way stays small."""
+    return [slice(k, k + BLOCK) for k in range(0, n_rows, BLOCK)]
 
 
 def effective_sample_size(weights: ArrayLike) -> float:
@@ -173,17 +187,20 @@ class Mixture:
     ) -> Mixture:
         """Build from u_k(n), shape (n_frames, n_temperatures), and the solved f_k."""
         counts = np.bincount(origin, weights=weights, minlength=reduced.shape[1])
-        logits = np.log(counts) + offsets - reduced
-        denominator = np.asarray(logsumexp(logits, axis=1))
-        membership = np.exp(logits - denominator[:, None])
+        denominator, membership = np.empty(len(reduced)), np.empty_like(reduced)
+        for k in _blocks(len(reduced)):
+            logits = np.log(counts) + offsets - reduced[k]
+            denominator[k] = logsumexp(logits, axis=1)
+            membership[k] = np.exp(logits - denominator[k, None])
         return cls(denominator, membership, origin, weights, blocks)
 
     @cached_property
     def _strata(self) -> tuple[IntArray, IntArray]:
         """Block of every frame, numbered within its temperature, and the temperature of each."""
-        keys = np.stack([self.origin, self.blocks], axis=1)
-        found, index = np.unique(keys, axis=0, return_inverse=True)
-        return index.ravel(), found[:, 0]
+        n_blocks = int(self.blocks.max()) + 1
+        keys = self.origin.astype(np.int64) * n_blocks + self.blocks
+        found = np.unique(keys)
+        return np.searchsorted(found, keys), found // n_blocks
 
     @cached_property
     def _response(self) -> tuple[FloatArray, FloatArray]:
@@ -197,11 +214,18 @@ class Mixture:
     def log_weights(self, reduced: FloatArray) -> FloatArray:
         """Return log w_n for reduced energies u_T(n), not normalised; -inf for no weight."""
         with np.errstate(divide="ignore"):
-            return np.asarray(np.log(self.weights) - reduced - self.log_denominator)
+            found = np.log(self.weights)
+        found -= reduced
+        found -= self.log_denominator
+        return found
 
     def frame_weights(self, reduced: FloatArray) -> FloatArray:
         """Return w_n for reduced energies u_T(n), shape (n_frames,); they sum to 1."""
-        return np.asarray(softmax(self.log_weights(reduced)))
+        weights = self.log_weights(reduced)
+        weights -= weights.max()
+        np.exp(weights, out=weights)
+        weights /= weights.sum()
+        return weights
 
     def average(
         self, values: FloatArray, frame_weights: FloatArray

@@ -28,6 +28,11 @@ SHORT = f"{TINY} --reference-frames 1000"
         ),
         ("error_bars.py", "--system three-hole --repeats 2 --frames 1000", "n_estimators=5"),
         ("flow_step.py", "--repeats 1", "training step, batch 1024"),
+        (
+            "beyond_memory.py",
+            "--frames 4000 --in-memory 2000 --features 8 --max-iter 10 --least-on-disk 0",
+            "mapped / in memory",
+        ),
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
         (
             "alanine_dipeptide.py",

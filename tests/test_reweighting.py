@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from latflow.estimators.features import Standardised
 from latflow.estimators.reweighting import (
     LogLinear,
     Pooled,
@@ -30,7 +31,7 @@ def drawn(seed: int, n: int = 200_000) -> tuple[np.ndarray, Pooled]:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_energy_and_entropy_from_temperatures_alone(seed: int) -> None:
     v, pooled = drawn(seed)
-    x = v[:, None] / v.std()
+    x = Standardised(v[:, None], np.zeros(1), np.full(1, v.std()))
     routes = [learn_log_linear(x, pooled, pooled.weights, 3 * seed + k, 1) for k in range(3)]
     slopes = [np.polyfit(v, route.coefficients[:, 0], 1)[0] for route in routes]
     assert np.mean(slopes) == pytest.approx(SLOPE, rel=0.03)

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 
 from latflow import LaTFEstimator, TemperatureExtrapolator, stack
+from latflow.estimators.features import Standardised
 from latflow.estimators.stages import TrainingData
 from latflow.nn.distributions import TiltedGaussian
 from latflow.trajectories import (
@@ -440,9 +441,8 @@ def test_replicas_that_exchange_temperatures_are_held_out_at_each() -> None:
 
 def split(frames: Frames, held_out: np.ndarray) -> TrainingData:
     base = TiltedGaussian(2, 2.0, np.ones(len(frames.X)))
-    return TrainingData.split(
-        frames.X, frames.weights, base, frames.pairs, held_out, torch.device("cpu")
-    )
+    x = Standardised(frames.X, np.zeros(frames.X.shape[1]), np.ones(frames.X.shape[1]))
+    return TrainingData.split(x, frames.weights, base, frames.pairs, held_out, torch.device("cpu"))
 
 
 @few

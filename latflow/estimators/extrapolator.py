@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -30,6 +31,7 @@ from latflow._validation import (
     whole_or_nothing,
 )
 from latflow.estimators import seam
+from latflow.estimators.features import Standardised
 from latflow.estimators.generator import train_generator
 from latflow.estimators.latf import LaTFEstimator
 from latflow.estimators.reweighting import (
@@ -40,7 +42,7 @@ from latflow.estimators.reweighting import (
     mixture_of,
     tilted_log_linear,
 )
-from latflow.estimators.stages import thin
+from latflow.estimators.stages import small, thin, weighted_moments
 from latflow.estimators.trust import TrustMixin, warn_unsupported
 from latflow.nn.model import ConditionalDensity
 from latflow.nn.training import Plan
@@ -48,11 +50,13 @@ from latflow.thermodynamics import Mixture
 from latflow.trajectories import (
     FRAME_METADATA,
     Frames,
+    Rows,
     TrajectoryListMixin,
     gather_frames,
     held_out_rows,
     independent_blocks,
     is_trajectory_list,
+    return_memory,
     time_segments,
 )
 
@@ -217,20 +221,25 @@ class TemperatureExtrapolator(
             "weights": weights,
             "initial_states": initial_states,
         }
+        gather = partial(gather_frames, self, X, lagtime=None, energy=energy, **metadata)
         with whole_or_nothing(self):
-            frames = gather_frames(self, X, lagtime=None, reset=True, energy=energy, **metadata)
-            given = frames.temperature
-            self.temperatures_ = np.empty(0) if given is None else np.unique(given)
+            frames = gather(reset=True)
             self._check_data(frames)
-            self._fit(X, frames, metadata)
+            rs = check_random_state(self.random_state)
+            if isinstance(frames.X, Rows):
+                del frames  # memory for the estimator's own; they are quickly gathered again
+                self.estimator_ = self._fit_estimator(X, metadata)
+                return_memory()
+                frames = gather(reset=False)
+            else:
+                self.estimator_ = self._fit_estimator(X, metadata)
+            self._fit(frames, is_trajectory_list(X), rs)
         return self
 
-    def _fit(self, X: Any, frames: Frames, metadata: dict[str, Any]) -> None:
-        """Fit on checked data."""
-        rs = check_random_state(self.random_state)
-        self.estimator_ = self._fit_estimator(X, metadata)
+    def _fit(self, frames: Frames, as_list: bool, rs: np.random.RandomState) -> None:
+        """Fit what comes on top of the estimator, on checked data."""
         self._n_features_out = self.estimator_.n_components
-        self._lengths = np.bincount(frames.trajectory) if is_trajectory_list(X) else None
+        self._lengths = np.bincount(frames.trajectory) if as_list else None
         self.z_ = self.estimator_._encode(frames.X)
         self.labels_ = self.estimator_.predict_latent(self.z_)
         self.history_: list[dict[str, Any]] = []
@@ -265,6 +274,8 @@ class TemperatureExtrapolator(
             )
 
     def _check_data(self, frames: Frames) -> None:
+        given = frames.temperature
+        self.temperatures_ = np.empty(0) if given is None else np.unique(given)
         check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
         for t in self.temperatures_:
             if frames.weights[frames.temperature == t].sum() == 0:
@@ -287,14 +298,17 @@ class TemperatureExtrapolator(
         fraction = self.estimator_.validation_fraction
         self._pooled = pooled = Pooled(
             betas=self._beta(self.temperatures_),
-            origin=np.searchsorted(self.temperatures_, np.asarray(frames.temperature)),
+            origin=small(np.searchsorted(self.temperatures_, np.asarray(frames.temperature))),
             weights=frames.weights,
-            blocks=independent_blocks(frames),
+            blocks=small(independent_blocks(frames)),
             held_out=held_out_rows(frames, fraction, self.estimator_.lagtime, rng),
         )
         self._routes = self._learn_routes(frames, pooled, rs, rng)
         segments = time_segments(frames.trajectory, frames.frame, np.asarray(frames.temperature))
-        self._order, self._cuts = np.concatenate(segments), np.cumsum(list(map(len, segments)))[:-1]
+        self._order, self._cuts = (
+            small(np.concatenate(segments)),
+            np.cumsum(list(map(len, segments)))[:-1],
+        )
         self._mixtures = [mixture_of(route, pooled) for route in self._routes]
         self._averaged = self._average_members() if len(self._routes) > 1 else None
         if frames.energy is not None and self.method == "enthalpy":
@@ -309,9 +323,9 @@ class TemperatureExtrapolator(
         if self.method == "tilted":
             kt = 1 / float(self._beta(self.estimator_.reference_temperature_ or 1.0))
             return [tilted_log_linear(self.estimator_.to_prior(self.z_), kt)]
-        v = frames.X.astype(np.float64) if self.enthalpy_input == "features" else self.z_
-        deviation = v.std(axis=0)
-        v = (v - v.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+        X = frames.X if self.enthalpy_input == "features" else self.z_
+        mean, variance = weighted_moments(X, np.broadcast_to(1.0, len(X)))
+        v = Standardised(X, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
         routes = learn_ensemble(v, pooled, self.n_estimators, rs, rng, self.estimator_.n_threads)
         self.history_ += [record for route in routes for record in route.history]
         return [*routes]

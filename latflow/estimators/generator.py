@@ -62,7 +62,7 @@ def train_generator(
         generator=generator,
     )
     points = torch.tensor(z, dtype=torch.float32)
-    density.flow.whiten(*moments(torch.tensor(z), torch.ones(len(z), dtype=torch.float64)))
+    density.flow.whiten(*moments(torch.from_numpy(z), torch.ones(1).expand(len(z))))
     everything = np.ones_like(held_out)
     some = bool(held_out.any())
     n_each = plan.max_iter * plan.batch_size // N_NODES + 1
@@ -104,7 +104,8 @@ def weighted_draws(
     nodes = np.linspace(*betas, N_NODES)
     rows = []
     for beta in nodes:
-        cumulative = np.cumsum(frame_weights(float(beta)) * among)
+        cumulative = frame_weights(float(beta)) * among
+        np.cumsum(cumulative, out=cumulative)
         even = (np.arange(n_each) + rng.random()) / n_each * cumulative[-1]
         rows.append(np.minimum(np.searchsorted(cumulative, even, side="right"), len(among) - 1))
     drawn = torch.as_tensor(np.concatenate(rows))

@@ -16,7 +16,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from latflow._validation import (
@@ -31,12 +31,14 @@ from latflow._validation import (
     whole_or_nothing,
 )
 from latflow.estimators import seam
+from latflow.estimators.features import Standardised, tell_memory
 from latflow.estimators.stages import (
     Fit,
     TrainingData,
+    as_index,
     each,
     feature_scale,
-    initial_labels,
+    first_labels,
     pick_device,
     populations,
     progress_of,
@@ -51,7 +53,9 @@ from latflow.thermodynamics import BOLTZMANN_CONSTANT
 from latflow.trajectories import (
     FRAME_METADATA,
     Frames,
+    Rows,
     TrajectoryListMixin,
+    check_rows,
     gather_frames,
     held_out_rows,
     is_trajectory_list,
@@ -129,7 +133,7 @@ class LaTFEstimator(
     n_threads : int or None, default=1
         Torch threads during fit; None leaves torch's setting.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 says how much memory the fit will take and shows a progress bar.
     random_state : int, RandomState or None, default=None
         The same seed gives the same model, bit for bit, on one thread.
 
@@ -246,7 +250,8 @@ class LaTFEstimator(
         ----------
         X : list of array_like of shape (n_frames_i, n_features), or array_like of shape \
 (n_frames, n_features)
-            Also a deeptime TimeLaggedDataset or TrajectoriesDataset.
+            Also a deeptime data set. Memory maps and chunked arrays (zarr, h5py) of more than 64 MB
+            stay on disk.
         y : ignored
         trajectory, frame : array_like of shape (n_frames,), optional
             Trajectory id and place in it, for a stacked array.
@@ -273,15 +278,16 @@ class LaTFEstimator(
                 self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
                 temperature=temperature, weights=weights, initial_states=initial_states,
             )  # fmt: skip
+            if self.verbose:
+                tell_memory("LaTF", frames, self.n_components, self.batch_size)
             self._knew_order = frames.ordered
             self._set_temperatures(frames)
             self.mean_, self.scale_ = feature_scale(frames, standardize=self.standardize)
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
-            x = (frames.X.astype(np.float64) - self.mean_) / self.scale_
+            x = Standardised(frames.X, self.mean_, self.scale_)
             runs = each((self._run, (x, frames, int(seed))) for seed in seeds)
-            self._keep(
-                min(runs, key=lambda run: (run.failed, run.best)), frames, is_trajectory_list(X)
-            )
+            best = min(runs, key=lambda run: (run.failed, run.best))
+            self._keep(best, frames, is_trajectory_list(X))
         return self
 
     def _check_parameters(self) -> None:
@@ -312,23 +318,22 @@ class LaTFEstimator(
             lowest if self.reference_temperature is None else float(self.reference_temperature)
         )
 
-    def _run(self, x: FloatArray, frames: Frames, seed: int) -> Fit:
+    def _run(self, x: Standardised, frames: Frames, seed: int) -> Fit:
         """Run all stages from one seed."""
         with torch_for_fit(self.n_threads):
             rng = np.random.default_rng(seed)
             generator = torch.Generator().manual_seed(seed)
             device = pick_device(self.device)
-            labels = frames.initial_states
-            if labels is None:
-                labels = initial_labels(x, frames.pairs, frames.weights, self.n_states, seed)
+            labels = as_index(first_labels(x, frames, self.n_states, seed))
             model = self._build(x.shape[1], int(labels.max()) + 1, generator).to(device)
             held_out = held_out_rows(frames, self.validation_fraction, self.lagtime, rng)
-            base = model.base(self._reduced_per_frame(frames))
+            t = np.broadcast_to(self._reduced(frames.temperature, len(x)), len(x))
+            base = model.base(t).to(torch.empty(0, device=device))
             data = TrainingData.split(x, frames.weights, base, frames.pairs, held_out, device)
             plan = Plan(self.max_iter, self.learning_rate, self.batch_size, tol=self.tol)
             with tqdm(disable=not self.verbose, desc="LaTF", unit="look") as bar:
                 fit = Fit(
-                    model, data, torch.as_tensor(labels, device=device), self.bottleneck,
+                    model, data, labels.to(device), self.bottleneck,
                     self.kinetic_weight, plan, self.n_refinements, generator,
                     on_record=progress_of(bar),
                 ).run()  # fmt: skip
@@ -358,9 +363,6 @@ class LaTFEstimator(
             t = 1.5 * float(self.temperatures_[-1]) / self.reference_temperature_
         return float(max(5.0, self.tilt * t + 3 * np.sqrt(t)))
 
-    def _reduced_per_frame(self, frames: Frames) -> FloatArray:
-        return np.broadcast_to(self._reduced(frames.temperature, len(frames.X)), len(frames.X))
-
     def _keep(self, fit: Fit, frames: Frames, as_list: bool) -> None:
         self.model_ = fit.model.cpu().double().requires_grad_(False).eval()
         self.history_ = fit.history
@@ -368,7 +370,7 @@ class LaTFEstimator(
         self.converged_ = fit.settled and not fit.failed
         self.n_states_ = self.model_.decoder.n_states
         self._n_features_out = self.n_components
-        labels = self._states(self._encode(frames.X)).argmax(axis=1)
+        labels = seam.states(self.model_, self._encode(frames.X))
         self.populations_ = populations(labels, frames, self.temperatures_, self.n_states_)
         ends = np.cumsum(np.bincount(frames.trajectory))[:-1]
         self.labels_ = np.split(labels, ends) if as_list else labels
@@ -403,7 +405,7 @@ class LaTFEstimator(
     def predict(self, X: Any) -> Any:
         """Return the metastable state of each frame: ints, shape (n_frames,), or a list."""
         X = self._check_frames(X)
-        return self._states(self._encode(X)).argmax(axis=1)
+        return seam.states(self.model_, self._encode(X))
 
     def predict_proba(self, X: Any) -> Any:
         """Return each state's probability one lagtime later, shape ``(n_frames, n_states_)``."""
@@ -504,7 +506,7 @@ class LaTFEstimator(
     def predict_latent(self, Z: ArrayLike) -> IntArray:
         """Return the state of points of the latent space, so of samples; shape (n_points,)."""
         check_is_fitted(self)
-        return np.asarray(self._states(check_latent_points(Z, self.n_components)).argmax(axis=1))
+        return seam.states(self.model_, check_latent_points(Z, self.n_components))
 
     def predict_proba_latent(self, Z: ArrayLike) -> FloatArray:
         """Return each state's probability one lagtime later for points of the latent space."""
@@ -572,14 +574,12 @@ class LaTFEstimator(
 
     def _check_frames(self, X: Any) -> Any:
         check_is_fitted(self)
-        X = validate_data(
-            self, X, reset=False, dtype=[np.float64, np.float32], ensure_all_finite=False
-        )
-        check_finite(X, np.zeros(len(X), dtype=int), np.arange(len(X)))
+        X = check_rows(self, X, reset=False)
+        check_finite(X, np.full(len(X), getattr(X, "first", 0)), np.arange(len(X)))
         return X
 
-    def _encode(self, X: NDArray[Any]) -> FloatArray:
-        return seam.encode(self.model_, X, self.mean_, self.scale_)
+    def _encode(self, X: NDArray[Any] | Rows) -> FloatArray:
+        return seam.encode(self.model_, Standardised(X, self.mean_, self.scale_))
 
     def _states(self, z: FloatArray) -> FloatArray:
         return seam.state_probabilities(self.model_, z)

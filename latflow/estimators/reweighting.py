@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from latflow._validation import import_extra
+from latflow.estimators.features import Batch, Standardised, features_of, filled
 from latflow.estimators.stages import (
+    as_index,
     each,
     evaluate,
     thin,
@@ -22,7 +24,7 @@ from latflow.estimators.stages import (
     weighted_mean,
 )
 from latflow.nn.density_ratio import TemperatureClassifier
-from latflow.nn.training import Plan, Record, batches, minimise
+from latflow.nn.training import Plan, Record, minimise
 from latflow.thermodynamics import Mixture, free_energy_offsets, log_linear_energies
 
 __all__ = [
@@ -116,7 +118,7 @@ class LogLinear:
 
     def offsets(self, pooled: Pooled) -> FloatArray:
         """Return the f_k."""
-        u = np.stack([self.reduced(beta) for beta in pooled.betas], axis=1)
+        u = reduced_at(self, pooled.betas)
         return free_energy_offsets(u, pooled.counts, pooled.weights)
 
 
@@ -137,7 +139,7 @@ class Energies:
 
     def offsets(self, pooled: Pooled) -> FloatArray:
         """Return the f_k, by pymbar; it knows no frame weights, so unequal ones are solved here."""
-        u = np.stack([self.reduced(beta) for beta in pooled.betas], axis=1)
+        u = reduced_at(self, pooled.betas)
         if not self.by_pymbar or np.ptp(pooled.weights) > 0:
             return free_energy_offsets(u, pooled.counts, pooled.weights)
         order = np.argsort(pooled.origin, kind="stable")
@@ -147,10 +149,21 @@ class Energies:
         return np.asarray(solved - solved[0])
 
 
+def reduced_at(route: Route, betas: FloatArray) -> FloatArray:
+    """Return u_k(n) at several inverse temperatures, shape (n_frames, n_temperatures)."""
+    first = route.reduced(betas[0])
+    u = np.empty((len(first), len(betas)))
+    u[:, 0] = first
+    for k in range(1, len(betas)):
+        u[:, k] = route.reduced(betas[k])
+    return u
+
+
 def mixture_of(route: Route, pooled: Pooled) -> Mixture:
     """Solve for the f_k of a route and return the mixture of the pooled frames."""
-    u = np.stack([route.reduced(beta) for beta in pooled.betas], axis=1)
-    return Mixture.build(u, route.offsets(pooled), pooled.origin, pooled.weights, pooled.blocks)
+    offsets = route.offsets(pooled)
+    u = reduced_at(route, pooled.betas)
+    return Mixture.build(u, offsets, pooled.origin, pooled.weights, pooled.blocks)
 
 
 def mean_route(routes: Sequence[LogLinear]) -> LogLinear:
@@ -183,7 +196,7 @@ def tilted_log_linear(u: FloatArray, kt_reference: float) -> LogLinear:
 
 
 def learn_ensemble(
-    v: FloatArray,
+    v: Standardised,
     pooled: Pooled,
     n_members: int,
     rs: np.random.RandomState,
@@ -200,14 +213,14 @@ def learn_ensemble(
 
 
 def learn_log_linear(
-    v: FloatArray, pooled: Pooled, weights: FloatArray, seed: int, n_threads: int | None
+    v: Standardised, pooled: Pooled, weights: FloatArray, seed: int, n_threads: int | None
 ) -> LogLinear:
     """Fit h(v), and c(v) too where there are three temperatures and it helps held-out frames.
 
     Parameters
     ----------
-    v : ndarray of shape (n_frames, n_inputs)
-        Standardised: what h reads.
+    v : Standardised of shape (n_frames, n_inputs)
+        What h reads.
     pooled : Pooled
     weights : ndarray of shape (n_frames,)
         Of this fit; a bootstrap's have zeros.
@@ -223,7 +236,7 @@ def learn_log_linear(
 
 
 def _fit_classifier(
-    v: FloatArray, pooled: Pooled, weights: FloatArray, seed: int, *, second_order: bool
+    v: Standardised, pooled: Pooled, weights: FloatArray, seed: int, *, second_order: bool
 ) -> tuple[float, LogLinear]:
     generator = torch.Generator().manual_seed(seed)
     beta0, width = float(pooled.betas.mean()), float(np.ptp(pooled.betas))
@@ -236,27 +249,29 @@ def _fit_classifier(
         second_order=second_order,
         generator=generator,
     )
-    x = torch.tensor(v, dtype=torch.float32)
-    k, w = torch.as_tensor(pooled.origin), torch.tensor(weights, dtype=torch.float32)
+    x = features_of(v, torch.device("cpu"))
+    k, w = as_index(pooled.origin), torch.tensor(weights, dtype=torch.float32)
     train = np.flatnonzero(~pooled.held_out & (weights > 0))
     judged = np.flatnonzero(pooled.held_out & (weights > 0))
-    rows = torch.as_tensor(train)
-    judge = torch.as_tensor(thin(judged if len(judged) else train, MOST_HELD_OUT))
+    judge = x.at(as_index(thin(judged if len(judged) else train, MOST_HELD_OUT)))
 
-    def loss(index: torch.Tensor) -> torch.Tensor:
-        return weighted_mean(classifier.loss(x[index], k[index]), w[index])
+    def loss(batch: Batch) -> torch.Tensor:
+        rows, inputs = batch
+        return weighted_mean(classifier.loss(inputs, k[rows].long()), w[rows])
 
     outcome = minimise(
         classifier,
-        lambda batch: loss(rows[batch]),
+        loss,
         lambda: evaluate(lambda: loss(judge)),
-        batches(len(rows), PLAN.batch_size, generator),
+        x.batches((as_index(train),), PLAN.batch_size, generator),
         PLAN,
     )
     warn_of_rollbacks(outcome, "temperature classifier")
+    hc, double = np.empty((len(v), 1 + second_order)), classifier.double()
     with torch.no_grad():
-        hc = classifier.double()(torch.from_numpy(v)).numpy()
-    coefficients = (hc - hc.mean(axis=0)) / width ** np.arange(1, hc.shape[1] + 1)
+        filled(hc, (double(torch.from_numpy(block)) for block in v.blocks()))
+    hc -= hc.mean(axis=0)
+    hc /= width ** np.arange(1, hc.shape[1] + 1)
     for record in outcome.history:
         record["stage"] = "temperature classifier"
-    return outcome.best, LogLinear(coefficients, beta0, outcome.history)
+    return outcome.best, LogLinear(hc, beta0, outcome.history)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latflow.estimators.features import Standardised, filled
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.model import ConditionalDensity, LatentModel
 
@@ -23,14 +24,18 @@ FloatArray = NDArray[np.float64]
 Tensor = torch.Tensor
 
 
-def in_chunks(function: Callable[..., Tensor], *arrays: NDArray[Any]) -> FloatArray:
+def in_chunks(function: Callable[..., Tensor], *arrays: NDArray[Any]) -> NDArray[Any]:
     """Apply a row-wise function of tensors to arrays, chunk by chunk."""
+
+    def part(k: int) -> Tensor:
+        return function(*(torch.tensor(a[k : k + CHUNK], dtype=torch.float64) for a in arrays))
+
     with torch.no_grad():
-        parts = [
-            function(*(torch.tensor(a[k : k + CHUNK], dtype=torch.float64) for a in arrays)).numpy()
-            for k in range(0, max(len(arrays[0]), 1), CHUNK)
-        ]
-    return np.concatenate(parts)
+        first = part(0).numpy()
+        out = np.empty((len(arrays[0]), *first.shape[1:]), first.dtype)
+        out[: len(first)] = first
+        filled(out[CHUNK:], (part(k) for k in range(CHUNK, len(out), CHUNK)))
+    return out
 
 
 def in_draws(function: Callable[[int], Tensor], n: int) -> FloatArray:
@@ -40,15 +45,21 @@ def in_draws(function: Callable[[int], Tensor], n: int) -> FloatArray:
     return np.concatenate(parts)
 
 
-def encode(model: LatentModel, X: NDArray[Any], mean: FloatArray, scale: FloatArray) -> FloatArray:
-    """Return mu(x) of raw features X with this mean and scale, shape (n, n_components)."""
-    shift, unit = torch.from_numpy(mean), torch.from_numpy(scale)
-    return in_chunks(lambda x: model.encoder((x - shift) / unit), X)
+def encode(model: LatentModel, x: Standardised) -> FloatArray:
+    """Return mu(x) of features, in memory or on disk, shape (n, n_components)."""
+    z = np.empty((len(x), model.n_components))
+    with torch.no_grad():
+        return filled(z, (model.encoder(torch.from_numpy(block)) for block in x.blocks()))
 
 
 def state_probabilities(model: LatentModel, z: FloatArray) -> FloatArray:
     """Return p(s | z), shape (n, n_states)."""
     return in_chunks(lambda part: model.decoder(part).exp(), z)
+
+
+def states(model: LatentModel, z: FloatArray) -> NDArray[np.int64]:
+    """Return the most probable s given z, shape (n,)."""
+    return in_chunks(lambda part: model.decoder(part).exp().argmax(dim=1), z)
 
 
 def move(model: LatentModel, points: FloatArray, *, inverse: bool) -> FloatArray:

@@ -16,22 +16,24 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from latflow.estimators.features import Batch, Features, Standardised, features_of, filled
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.model import LatentModel
 from latflow.nn.training import Outcome, Plan, Record, batches, minimise
-from latflow.trajectories import Frames
+from latflow.trajectories import Frames, in_blocks, rows_at_once
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 T = TypeVar("T")
-# the loss of a batch of rows, the held-out loss, the number of rows
-Losses = tuple[Callable[[Tensor], Tensor], Callable[[], float], int]
+# the loss of a batch, the held-out loss, and where batches of a size come from
+Losses = tuple[Callable[[Any], Tensor], Callable[[], float], Callable[[int], Iterator[Any]]]
 
 AUTO_STATES = 10
 MOST_CLUSTERED = 20_000
+MOST_CORRELATED = 200_000  # pairs that the slow coordinates are learned from
 MOST_HELD_OUT = 8192
+AT_ONCE = 2**18  # rows of few columns, so that what is made of them stays small
 LABEL_TOLERANCE = 0.01
-CHUNK = 65536
 # shares of `max_iter`: one refinement round, joint training, density of the noise-free CVs
 ROUND, JOINT, DENSITY = 0.1, 0.2, 0.4
 LEAST_ROUND = (
@@ -79,7 +81,7 @@ def pick_device(device: str) -> torch.device:
 class TrainingData:
     """Tensors of one fit: standardised features, pairs and rows to train on and to hold out."""
 
-    x: Tensor
+    x: Features
     weights: Tensor
     base: TiltedGaussian
     pairs: tuple[Tensor, Tensor]
@@ -90,7 +92,7 @@ class TrainingData:
     @classmethod
     def split(
         cls,
-        x: FloatArray,
+        x: Standardised,
         weights: FloatArray,
         base: TiltedGaussian,
         pairs: tuple[IntArray, IntArray],
@@ -101,7 +103,7 @@ class TrainingData:
 
         With too little held out to judge by, the training rows are judged instead.
         """
-        tensor = torch.tensor(x, dtype=torch.float32, device=device)
+        on_device = torch.tensor(weights, dtype=torch.float32, device=device)
         i, j = pairs
         inside, outside = ~held_out[i] & ~held_out[j], held_out[i] & held_out[j]
         if not outside.any() or not inside.any():
@@ -112,17 +114,28 @@ class TrainingData:
 
         def select(mask: NDArray[np.bool_], most: int) -> tuple[Tensor, Tensor]:
             chosen = thin(np.flatnonzero(mask), most)
-            return torch.as_tensor(i[chosen]), torch.as_tensor(j[chosen])
+            return as_index(i[chosen]), as_index(j[chosen])
 
         return cls(
-            x=tensor,
-            weights=torch.tensor(weights, dtype=torch.float32, device=device),
-            base=base.to(tensor),
+            x=features_of(x, device),
+            weights=on_device,
+            base=base.to(on_device),
             pairs=select(inside, len(i)),
             held_out_pairs=select(outside, MOST_HELD_OUT),
-            rows=torch.as_tensor(rows),
-            held_out_rows=torch.as_tensor(thin(judged, MOST_HELD_OUT)),
+            rows=as_index(rows),
+            held_out_rows=as_index(thin(judged, MOST_HELD_OUT)),
         )
+
+
+def small(numbers: IntArray) -> NDArray[Any]:
+    """Return whole numbers in four bytes each where they suffice."""
+    fits = not len(numbers) or int(numbers.max()) < 2**31
+    return numbers.astype(np.int32) if fits else numbers
+
+
+def as_index(rows: IntArray) -> Tensor:
+    """Return row numbers as a tensor."""
+    return torch.from_numpy(small(rows))
 
 
 def thin(indices: IntArray, most: int) -> IntArray:
@@ -133,10 +146,8 @@ def thin(indices: IntArray, most: int) -> IntArray:
 
 def feature_scale(frames: Frames, *, standardize: bool) -> tuple[FloatArray, FloatArray]:
     """Return weighted means and standard deviations of the features; 0 and 1 if not wanted."""
-    X = frames.X.astype(np.float64)
-    share = frames.weights / frames.weights.sum()
-    mean = share @ X
-    deviation = np.sqrt(share @ (X - mean) ** 2)
+    mean, variance = weighted_moments(frames.X, frames.weights)
+    deviation = np.sqrt(variance)
     constant = deviation <= 1e-10 * np.maximum(1.0, np.abs(mean))
     if constant.any():
         warnings.warn(
@@ -150,44 +161,72 @@ def feature_scale(frames: Frames, *, standardize: bool) -> tuple[FloatArray, Flo
     return mean, np.where(constant, 1.0, deviation)
 
 
+def weighted_moments(X: Any, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return weighted mean and variance of every column, in one pass over blocks of rows.
+
+    Chan, Golub, LeVeque, Am. Stat. 37, 242 (1983).
+    """
+    total, done = 0.0, 0
+    mean, squares = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for block in in_blocks(X, lambda block: block.astype(np.float64)):
+        own = weights[done : done + len(block)]
+        done += len(block)
+        if not own.any():
+            continue
+        share = own / own.sum()
+        here = share @ block
+        block -= here
+        block *= block
+        new = total + own.sum()
+        squares += own.sum() * (share @ block) + (here - mean) ** 2 * (total * own.sum() / new)
+        mean += (here - mean) * (own.sum() / new)
+        total = new
+    return mean, squares / total
+
+
 # ------------------------------------------------------------------ initial labels
 
 
 def slow_coordinates(
-    x: FloatArray, pairs: tuple[IntArray, IntArray], weights: FloatArray
-) -> FloatArray:
-    """Project on the slowest directions (TICA); the features themselves where TICA has none."""
-    i, j = pairs
+    x: Standardised, pairs: tuple[IntArray, IntArray], weights: FloatArray
+) -> Callable[[FloatArray], FloatArray]:
+    """Return the projection on the slowest directions (TICA); none where TICA finds none."""
     if x.shape[1] == 1:
-        return x
+        return lambda block: block
     from deeptime.decomposition import TICA  # here, as it loads matplotlib
 
+    i, j = (thin(rows, MOST_CORRELATED) for rows in pairs)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            covariance = TICA.covariance_estimator(lagtime=1)
+            for k in range(0, len(i), step := rows_at_once(x) // 2):
+                some = slice(k, k + step)
+                covariance.partial_fit((x[i[some]], x[j[some]]), weights=weights[i[some]])
             estimator = TICA(dim=min(4, x.shape[1]), lagtime=1, scaling="kinetic_map")
-            model = estimator.fit((x[i], x[j]), weights=weights[i]).fetch_model()
-            projected = np.asarray(model.transform(x))
+            model = estimator.fit(covariance).fetch_model()
+            tried = np.asarray(model.transform(x[i[:1]]))
     except (ValueError, ArithmeticError, np.linalg.LinAlgError):
-        return x
-    return projected if projected.shape[1] and np.isfinite(projected).all() else x
+        return lambda block: block
+    if not tried.shape[1] or not np.isfinite(tried).all():
+        return lambda block: block
+    return lambda block: np.asarray(model.transform(block))
 
 
-def initial_labels(
-    x: FloatArray,
-    pairs: tuple[IntArray, IntArray],
-    weights: FloatArray,
-    n_states: int | str,
-    seed: int,
-) -> IntArray:
-    """Label frames by k-means on their slow coordinates, weighted and seeded."""
+def first_labels(x: Standardised, frames: Frames, n_states: int | str, seed: int) -> IntArray:
+    """Return the labels given, or k-means on the slow coordinates, weighted and seeded."""
+    if frames.initial_states is not None:
+        return frames.initial_states
+    weights = frames.weights
     wanted = AUTO_STATES if n_states == "auto" else int(n_states)
-    y = slow_coordinates(x, pairs, weights)
+    project = slow_coordinates(x, frames.pairs, weights)
     chosen = thin(np.flatnonzero(weights > 0), MOST_CLUSTERED)
-    wanted = min(wanted, len(np.unique(y[chosen], axis=0)))
+    y = project(x[chosen])
+    wanted = min(wanted, len(np.unique(y, axis=0)))
     clusters = KMeans(wanted, n_init=1, random_state=seed).set_output(transform="default")
-    clusters.fit(y[chosen], sample_weight=weights[chosen])
-    return np.asarray(clusters.predict(y), dtype=np.int64)
+    clusters.fit(y, sample_weight=weights[chosen])
+    labels = (clusters.predict(project(block)) for block in x.blocks())
+    return filled(np.empty(len(x), dtype=np.int64), labels)
 
 
 # ------------------------------------------------------------------ the stages
@@ -252,17 +291,22 @@ class Fit:
         """Let the flow start from variables of the base's own spread."""
         data, encoder = self.data, self.model.encoder
         with torch.no_grad():
-            z = torch.cat([encoder(data.x[rows]) for rows in chunks(len(data.x))])
-            mean, covariance = moments(z.double(), data.weights.double())
+            mean, covariance = moments(self._encoded(), data.weights)
             covariance += torch.diag(encoder.log_sigma.double().exp() ** 2)
             self.model.flow.whiten(mean, covariance, data.base.deviation())
 
     def _predicted(self) -> Tensor:
         """Return the most probable state of every frame, one lagtime later."""
+        model, x = self.model, self.data.x
+        states = torch.empty(len(x), dtype=torch.int32, device=self.labels.device)
         with torch.no_grad():
-            x = self.data.x
-            parts = [self.model.encoder(x[rows]) for rows in chunks(len(x))]
-            return torch.cat([self.model.decoder(part).argmax(dim=1) for part in parts])
+            return filled(states, (model.decoder(model.encoder(x)).argmax(1) for x in x.parts()))
+
+    def _encoded(self) -> Tensor:
+        """Return the noise-free variables of every frame."""
+        z = torch.empty(len(self.data.x), self.model.n_components, device=self.labels.device)
+        with torch.no_grad():
+            return filled(z, map(self.model.encoder, self.data.x.parts()))
 
     def _is_single(self, new: Tensor) -> bool:
         """Whether these labels are one state where the model still tells several."""
@@ -283,34 +327,32 @@ class Fit:
         order = torch.argsort(population, descending=True, stable=True)
         kept = order[population[order] > 0]
         self.model.decoder.keep(kept.tolist())
-        number = torch.zeros(len(population), dtype=torch.int64, device=new.device)
-        number[kept] = torch.arange(len(kept), device=new.device)
+        number = torch.zeros(len(population), dtype=torch.int32, device=new.device)
+        number[kept] = torch.arange(len(kept), dtype=torch.int32, device=new.device)
         self.labels = number[new]
         return changed
 
-    def _pair_losses(
-        self, *, flow: bool
-    ) -> tuple[Callable[[Tensor], Tensor], Callable[[], float], int]:
+    def _pair_losses(self, *, flow: bool) -> Losses:
         data, model = self.data, self.model
 
-        def loss(i: Tensor, j: Tensor, generator: torch.Generator) -> Tensor:
-            noise = torch.randn(len(i), model.n_components, generator=generator).to(data.x)
+        def loss(batch: Batch, generator: torch.Generator) -> Tensor:
+            i, j, x, later = batch
+            noise = torch.randn(len(i), model.n_components, generator=generator).to(x)
             return model.loss(
-                data.x[i], data.x[j], self.labels[j], noise, data.base.rows(i), data.weights[i],
+                x, later, self.labels[j].long(), noise, data.base.rows(i), data.weights[i],
                 bottleneck=self.bottleneck, kinetic=self.kinetic_weight, flow=flow,
             )  # fmt: skip
 
-        i, j = data.pairs
+        held_out = data.x.at(*data.held_out_pairs)
         return (
-            lambda batch: loss(i[batch], j[batch], self.generator),
-            lambda: evaluate(lambda: loss(*data.held_out_pairs, torch.Generator().manual_seed(0))),
-            len(i),
+            lambda batch: loss(batch, self.generator),
+            lambda: evaluate(lambda: loss(held_out, torch.Generator().manual_seed(0))),
+            lambda size: data.x.batches(data.pairs, size, self.generator),
         )
 
     def _density_losses(self) -> Losses:
         data, model = self.data, self.model
-        with torch.no_grad():
-            z = torch.cat([model.encoder(data.x[rows]) for rows in chunks(len(data.x))])
+        z = self._encoded()
 
         def loss(rows: Tensor) -> Tensor:
             values = -model.log_density(z[rows], data.base.rows(rows))
@@ -319,7 +361,7 @@ class Fit:
         return (
             lambda batch: loss(data.rows[batch]),
             lambda: evaluate(lambda: loss(data.held_out_rows)),
-            len(data.rows),
+            lambda size: batches(len(data.rows), size, self.generator),
         )
 
     def _minimise(
@@ -329,7 +371,7 @@ class Fit:
         losses: Losses,
         share: float,
     ) -> None:
-        loss, held_out_loss, n_rows = losses
+        loss, held_out_loss, stream = losses
 
         def on_record(record: Record) -> None:
             record["stage"] = stage
@@ -337,8 +379,8 @@ class Fit:
                 self.on_record(record)
 
         plan = self.plan.part(share)
-        stream = batches(n_rows, plan.batch_size, self.generator)
-        outcome = minimise(module, loss, held_out_loss, stream, plan, on_record=on_record)
+        batched = stream(plan.batch_size)
+        outcome = minimise(module, loss, held_out_loss, batched, plan, on_record=on_record)
         self.history += outcome.history
         self.n_iter += outcome.n_iter
         self.best = outcome.best
@@ -346,17 +388,16 @@ class Fit:
         warn_of_rollbacks(outcome, stage)
 
 
-def chunks(n_rows: int) -> list[slice]:
-    """Cut rows into slices that fit into the cache."""
-    return [slice(k, k + CHUNK) for k in range(0, n_rows, CHUNK)]
-
-
 def moments(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return weighted mean and covariance of the rows of z."""
-    share = weights / weights.sum()
-    mean = share @ z
-    centred = z - mean
-    return mean, (share[:, None] * centred).T @ centred
+    """Return weighted mean and covariance of the rows of z, in double precision."""
+    parts = [slice(k, k + AT_ONCE) for k in range(0, len(z), AT_ONCE)]
+    total = weights.double().sum()
+    mean = torch.stack([weights[k].double() @ z[k].double() for k in parts]).sum(dim=0) / total
+    covariance = torch.zeros(z.shape[1], z.shape[1], dtype=torch.float64, device=z.device)
+    for k in parts:
+        centred = z[k].double() - mean
+        covariance += (weights[k, None] / total * centred).T @ centred
+    return mean, covariance
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:

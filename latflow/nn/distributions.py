@@ -75,11 +75,11 @@ class TiltedGaussian:
     def __init__(self, dim: int, tilt: float, t: ArrayLike = 1.0) -> None:
         self.dim = dim
         self.tilt = tilt
-        values, inverse = np.unique(np.asarray(t, dtype=np.float64), return_inverse=True)
-        self.t = torch.as_tensor(values[inverse]).reshape(np.shape(t))
-        self.log_z = torch.as_tensor(log_normaliser(dim, tilt, values)[inverse]).reshape(
-            np.shape(t)
-        )
+        t = np.asarray(t, dtype=np.float64)
+        values = np.unique(t)  # few: the normaliser is costly
+        self.t = torch.tensor(t)
+        log_z = log_normaliser(dim, tilt, values)[np.searchsorted(values, t)]
+        self.log_z = torch.as_tensor(log_z)
 
     def log_prob(self, u: Tensor) -> Tensor:
         """Return the normalised log-density of the rows of u, shape (n,)."""

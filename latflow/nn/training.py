@@ -85,8 +85,9 @@ def batches(n_rows: int, size: int, generator: torch.Generator) -> Iterator[Tens
     if n_rows <= size:
         while True:
             yield torch.arange(n_rows)
+    small = torch.int32 if n_rows < 2**31 else torch.int64  # half the memory, the same numbers
     while True:
-        order = torch.randperm(n_rows, generator=generator)
+        order = torch.randperm(n_rows, generator=generator, dtype=small)
         yield from torch.split(order[: n_rows // size * size], size)
 
 

@@ -19,8 +19,9 @@ from latflow._validation import (
 )
 from latflow.trajectories.lists import check_widths, concatenate, is_trajectory_list, spread
 from latflow.trajectories.pairs import lagged_pairs, places
+from latflow.trajectories.rows import Rows, is_on_disk
 
-__all__ = ["FRAME_METADATA", "Frames", "gather_frames", "stack"]
+__all__ = ["FRAME_METADATA", "Frames", "check_rows", "gather_frames", "stack"]
 
 FRAME_METADATA = ("trajectory", "frame", "temperature", "weights", "initial_states")
 
@@ -34,7 +35,8 @@ class Frames:
 
     Attributes
     ----------
-    X : ndarray of shape (n_frames, n_features)
+    X : ndarray of shape (n_frames, n_features), or Rows
+        Rows of what stays on disk.
     trajectory, frame : ndarray of shape (n_frames,)
         Trajectory number and place in it; frames of one trajectory whose places differ by 1 are
         neighbours in time.
@@ -50,7 +52,7 @@ class Frames:
         Whether the caller said where trajectories begin and end.
     """
 
-    X: FloatArray
+    X: Any
     trajectory: IntArray
     frame: IntArray
     temperature: FloatArray | None
@@ -139,7 +141,7 @@ def gather_frames(
         X, trajectory, frame, metadata = _open_list(X, trajectory, frame, metadata)
     else:
         trajectory, frame, metadata = read_index(X, trajectory, frame, metadata)
-    X = _validate_array(estimator, X, reset)
+    X = check_rows(estimator, X, reset=reset)
     ordered = from_list or bare_pairs is not None or trajectory is not None or frame is not None
     ids, place = places(len(X), trajectory, frame)
     check_finite(X, ids if trajectory is None else np.asarray(trajectory), place)
@@ -162,15 +164,19 @@ def gather_frames(
     )
 
 
-def _validate_array(estimator: Any, X: Any, reset: bool) -> FloatArray:
-    return validate_data(  # type: ignore[no-any-return]
+def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Check kind and width of rows as scikit-learn does; of rows on disk by a sample of them."""
+    if is_on_disk(X):
+        X = Rows([X])
+    checked = validate_data(
         estimator,
-        X,
+        X.sample() if isinstance(X, Rows) else X,
         reset=reset,
         dtype=[np.float64, np.float32],
         ensure_all_finite=False,
         ensure_min_samples=2 if reset else 1,
     )
+    return X if isinstance(X, Rows) else checked
 
 
 def _is_dataset(X: object) -> bool:
@@ -183,14 +189,14 @@ def _open_list(X: Any, trajectory: Any, frame: Any, metadata: dict[str, Any]) ->
             "Expected no `trajectory` or `frame` with a list of trajectories: the list says both."
         )
     check_widths(X)
-    lengths = [len(x) for x in X]
+    lengths = [x.shape[0] for x in X]
     metadata = {
         name: None if values is None else spread(values, lengths, name)
         for name, values in metadata.items()
     }
     ids = np.repeat(np.arange(len(X)), lengths)
     place = np.concatenate([np.arange(n) for n in lengths])
-    return concatenate(X), ids, place, metadata
+    return Rows(X) if is_on_disk(X) else concatenate(X), ids, place, metadata
 
 
 def read_index(X: Any, trajectory: Any, frame: Any, metadata: dict[str, Any]) -> Any:
@@ -234,9 +240,7 @@ def _check_states(states: Any, n_frames: int) -> IntArray | None:
     return np.unique(array, return_inverse=True)[1].astype(np.int64)
 
 
-def _check_pairs(
-    pairs: tuple[IntArray, IntArray], X: FloatArray, ids: IntArray, lagtime: int
-) -> None:
+def _check_pairs(pairs: tuple[IntArray, IntArray], X: Any, ids: IntArray, lagtime: int) -> None:
     n_pairs, n_trajectories = len(pairs[0]), int(ids.max()) + 1
     if n_pairs == 0:
         raise ValueError(

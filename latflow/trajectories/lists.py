@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latflow._validation import check_finite
+from latflow.trajectories.rows import Rows, is_on_disk
 
 __all__ = ["TrajectoryListMixin", "concatenate", "is_trajectory_list", "per_trajectory", "spread"]
 
@@ -28,7 +29,7 @@ def check_widths(arrays: Sequence[NDArray[Any]]) -> None:
             raise ValueError(
                 f"Expected trajectory {t} of shape (n_frames, n_features), got {array.shape}."
             )
-        if len(array) == 0:
+        if array.shape[0] == 0:
             raise ValueError(f"Expected frames in every trajectory, got none in trajectory {t}.")
         if array.shape[1] != arrays[0].shape[1]:
             raise ValueError(
@@ -72,7 +73,8 @@ def spread(values: Any, lengths: Sequence[int], name: str) -> NDArray[Any]:
             )
         parts.append(np.broadcast_to(array, (n,)))
     joined = np.concatenate(parts)
-    return joined.astype(np.float64) if name in ("temperature", "weights", "energy") else joined
+    real = name in ("temperature", "weights", "energy")
+    return joined.astype(np.float64, copy=False) if real else joined
 
 
 def per_trajectory(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,8 +84,11 @@ def per_trajectory(method: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
         if not is_trajectory_list(X):
             return method(self, X, *args, **kwargs)
+        X = [Rows([x], first=t) if is_on_disk(x) else x for t, x in enumerate(X)]
         for t, x in enumerate(X):
-            check_finite(np.asarray(x), np.full(len(x), t), np.arange(len(x)))
+            if not isinstance(x, Rows):  # those are checked as they are read
+                n = np.shape(x)[0]
+                check_finite(np.asarray(x), np.full(n, t), np.arange(n))
 
         def own(value: Any, t: int) -> Any:
             return value[t] if isinstance(value, list) and len(value) == len(X) else value

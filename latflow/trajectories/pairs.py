@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
@@ -51,20 +53,32 @@ def lagged_pairs(
     ([0, 1, 3], [1, 2, 4])
     """
     ids, place = places(n_frames, trajectory, frame)
-    order = np.lexsort((place, ids))
-    ids, place = ids[order], place[order]
-    step = (np.diff(ids) != 0) | (np.diff(place) != 1)
-    if n_frames > 1 and ((np.diff(ids) == 0) & (np.diff(place) == 0)).any():
+    order = _time_order(ids, place)
+    if order is not None:
+        ids, place = ids[order], place[order]
+    same = ids[1:] == ids[:-1]
+    if (same & (place[1:] == place[:-1])).any():
         raise ValueError(
             "Expected every (trajectory, frame) once, got two rows with the same: give every "
             "trajectory its own id, also across temperatures, and do not repeat rows."
         )
+    step = ~same | (place[1:] != place[:-1] + 1)
     if temperature is not None:
-        step |= np.diff(np.asarray(temperature)[order]) != 0
-    segment = np.concatenate([[0], np.cumsum(step)])
+        t = np.asarray(temperature)
+        t = t if order is None else t[order]
+        step |= t[1:] != t[:-1]
+    segment = np.zeros(n_frames, dtype=np.int32)
+    np.cumsum(step, out=segment[1:])
     # within a segment neighbours are one frame apart, so `lagtime` rows on is `lagtime` frames on
     first = np.flatnonzero(segment[: max(n_frames - lagtime, 0)] == segment[lagtime:])
-    return order[first], order[first + lagtime]
+    later = first + lagtime
+    return (first, later) if order is None else (order[first], order[later])
+
+
+def _time_order(ids: IntArray, place: IntArray) -> IntArray | None:
+    """Return the order of rows in time, trajectory by trajectory; None where it is theirs."""
+    later = (ids[1:] > ids[:-1]) | ((ids[1:] == ids[:-1]) & (place[1:] >= place[:-1]))
+    return None if later.all() else np.lexsort((place, ids))
 
 
 def time_segments(
@@ -97,11 +111,11 @@ def places(
     if trajectory is not None:
         given = column_or_1d(trajectory)
         check_consistent_length(ids, given)
-        ids = np.unique(given, return_inverse=True)[1].astype(np.int64)
+        ids = _numbered(given)
     if frame is not None:
         given = column_or_1d(frame)
         check_consistent_length(ids, given)
-        place = given.astype(np.int64)
+        place = given.astype(np.int64, copy=False)
         if not np.array_equal(place, given):
             raise ValueError("Expected `frame` to hold integers, got fractions.")
         return ids, place
@@ -110,3 +124,12 @@ def places(
     place = np.empty(n_frames, dtype=np.int64)
     place[order] = np.concatenate([np.arange(n) for n in sizes])
     return ids, place
+
+
+def _numbered(ids: NDArray[Any]) -> IntArray:
+    """Number the distinct values 0, 1, ... in their order."""
+    if ids.dtype.kind in "iu" and (ids[1:] >= ids[:-1]).all():  # nothing to sort: less memory
+        numbers = np.zeros(len(ids), dtype=np.int64)
+        np.cumsum(ids[1:] != ids[:-1], out=numbers[1:])
+        return numbers
+    return np.unique(ids, return_inverse=True)[1].astype(np.int64)
