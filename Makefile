@@ -35,9 +35,12 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 benchmark: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/temperature_transfer.py
 	$(BIN)/python benchmarks/alanine_dipeptide.py
-	$(BIN)/python benchmarks/flow_step.py
+	$(BIN)/python benchmarks/fit_speed.py
+	$(BIN)/python benchmarks/encoder_speed.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/featurize.py
 
 docs: $(READY)

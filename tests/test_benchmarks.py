@@ -27,11 +27,26 @@ SHORT = f"{TINY} --reference-frames 1000"
             "latflow, mlp",
         ),
         ("error_bars.py", "--system three-hole --repeats 2 --frames 1000", "n_estimators=5"),
-        ("flow_step.py", "--repeats 1", "training step, batch 1024"),
         (
             "beyond_memory.py",
             "--frames 4000 --in-memory 2000 --features 8 --max-iter 10 --least-on-disk 0",
             "mapped / in memory",
+        ),
+        (
+            "fit_speed.py",
+            "--frames 500 --max-iter 10 --fits 1 --repeats 1 --batches 64 --samples 100",
+            "spline, training step, batch 64",
+        ),
+        (
+            "encoder_speed.py",
+            "--frames 1000 --max-iter 10 --seeds 0 --repeats 1 --steps 2 --most 30",
+            "latflow, kinetic_weight=0",
+        ),
+        (
+            "scaling.py",
+            "--frames 1000 2000 --max-iter 10 --samples 100 --throughput-frames 1000 "
+            "--seed-frames 1000 --repeats 1",
+            "n_estimators=8",
         ),
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
         (

@@ -1,12 +1,13 @@
 """Flows: inverses, log-determinants against autograd, identity at the start, all parameters."""
 
 import copy
+import math
 
 import pytest
 import torch
 
 from latflow.nn.flows import TRANSFORMS, Flow
-from latflow.nn.splines import n_spline_parameters, spline_forward, spline_inverse
+from latflow.nn.splines import EVEN, LIMIT, n_spline_parameters, spline_forward, spline_inverse
 
 CASES = [(name, dim, context) for name in TRANSFORMS for dim in (1, 2, 3, 5) for context in (0, 1)]
 SEEDS = range(3)
@@ -161,3 +162,37 @@ def test_whitening_takes_mean_and_covariance_out(dim):
     assert torch.allclose(covariance, 4 * torch.eye(dim, dtype=torch.float64), atol=0.05)
     expected = -torch.linalg.slogdet(torch.cov(z.T).reshape(dim, dim) / 4)[1] / 2
     assert torch.allclose(logdet, expected.expand(5000), atol=1e-4)
+
+
+def unbounded(y, slope):
+    """Return the raw numbers that zuko shrinks to y."""
+    return y / (1 - (y / math.log(slope)).abs())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_spline_is_zukos_with_equal_knots(seed):
+    transforms = pytest.importorskip("zuko.transforms")
+    generator = torch.Generator().manual_seed(seed)
+    n_bins, bound, slope = 8, 5.0, 1e-12
+    parameters = 2 * torch.randn(
+        300, 1, n_spline_parameters(n_bins), generator=generator, dtype=torch.float64
+    )
+    x = 3 * torch.randn(300, 1, generator=generator, dtype=torch.float64)
+    shares = parameters[..., : 2 * n_bins].unflatten(-1, (2, n_bins)).softmax(dim=-1)
+    widths, heights = ((1 - EVEN) * shares + EVEN / n_bins).log().unbind(-2)
+    slopes = LIMIT * torch.tanh(parameters[..., 2 * n_bins :] / LIMIT)
+    theirs = transforms.MonotonicRQSTransform(
+        # of widths and heights zuko bounds the double
+        unbounded(2 * widths, slope) / 2,
+        unbounded(2 * heights, slope) / 2,
+        unbounded(slopes, slope),
+        bound=bound,
+        slope=slope,
+    )
+    y, logdet = spline_forward(x, parameters, n_bins, bound)
+    expected, expected_logdet = theirs.call_and_ladj(x)
+    assert (x.abs() < bound).sum() > 200
+    assert (x.abs() > bound).sum() > 5
+    assert torch.allclose(y, expected, atol=1e-9)
+    assert torch.allclose(logdet, expected_logdet, atol=1e-9)
+    assert torch.allclose(spline_inverse(expected, parameters, n_bins, bound)[0], x, atol=1e-6)

@@ -1,0 +1,286 @@
+"""Training of encoder and decoder: latflow's label refinement beside spib and VAMPNets.
+
+    python benchmarks/encoder_speed.py                      # both tables, about ten minutes
+    python benchmarks/encoder_speed.py --tables steps --repeats 50
+
+steps       one training step on batches of 1024 pairs: latflow's label refinement, with and without
+            the kinetic term of its loss, spib's, and that of deeptime's VAMPNet
+refinement  held-out cross-entropy of the states against time. The target is what the worst of the
+            methods ends with; each line has the seconds to it, the seconds in all, and what it ends
+            with. Once with the initial labels, once with those that each method makes of them:
+            fewer states have a lower entropy, so look at their number too
+
+All on LJ7 at T = 0.2: the same initial labels, trajectories held out, sizes of networks (latflow's
+encoder has tanh, spib's rectified units) and of batches; latflow by its default schedule, spib at
+its default rate and at latflow's. spib has no limit of steps and at high rates its own criterion
+may never be met: `--most` ends it. Processor time, one thread, without what judging takes; medians
+of repeats. Peers come with the extra `bench`; one that is not installed is left out.
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import contextlib
+import importlib
+import io
+import tempfile
+import time
+import warnings
+from importlib.metadata import version
+from itertools import count
+
+import numpy as np
+import pandas as pd
+import torch
+from deeptime.decomposition.deep import VAMPNet
+from deeptime.util.data import TimeLaggedDataset
+from deeptime.util.torch import MLP
+from fit_speed import HIDDEN, SYSTEMS, in_turn, installed, show
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+
+from latflow.estimators import stages
+from latflow.nn.distributions import TiltedGaussian
+from latflow.nn.model import LatentModel
+from latflow.nn.training import Plan, batches, minimise
+from latflow.trajectories import lagged_pairs
+
+BATCH = 1024
+HELD_OUT = 10  # one trajectory in so many
+EVERY = 25  # steps between two looks
+ROUNDS = {"initial": (1, 0), "refined": (10, 15)}  # of latflow and of spib; their defaults
+
+
+class Problem:
+    """One task in latflow's and in spib's form."""
+
+    def __init__(self, frames, n_states=10):
+        simulate, temperatures, self.lagtime = SYSTEMS["LJ7"]
+        trajectories = simulate(frames, temperatures[0], random_state=0).trajectories
+        X = np.concatenate(trajectories)
+        lengths = [len(x) for x in trajectories]
+        number = np.repeat(np.arange(len(lengths)), lengths)
+        self.x = (X - X.mean(axis=0)) / X.std(axis=0)
+        self.held_out = number % HELD_OUT == 0
+        self.pairs = lagged_pairs(len(X), self.lagtime, trajectory=number)
+        weights = np.ones(len(X))
+        self.labels = stages.initial_labels(self.x, self.pairs, weights, n_states, 0)
+        self.n_states = int(self.labels.max()) + 1
+        ends = np.cumsum(lengths)[:-1]
+        self.lists = [np.split(part, ends) for part in (self.x, self.labels)]
+        i, j = self.pairs
+        outside = self.held_out[i] & self.held_out[j]
+        self.judged = torch.tensor(self.x[i[outside]], dtype=torch.float32)
+        self.judged_ends = torch.as_tensor(j[outside])
+
+    def fit(self, *, kinetic, plan, n_refinements, seed):
+        """Return latflow's fit, ready to refine labels."""
+        source = torch.Generator().manual_seed(seed)
+        model = LatentModel(
+            n_features=self.x.shape[1], n_components=2, n_states=self.n_states,
+            encoder_features=HIDDEN, decoder_features=HIDDEN, flow_features=HIDDEN,
+            n_transforms=1, transform="affine", tilt=2.0, bound=5.0, generator=source,
+        )  # fmt: skip
+        rows = np.ones(len(self.x))
+        data = stages.TrainingData.split(
+            self.x,
+            rows,
+            TiltedGaussian(2, 2.0, rows),
+            self.pairs,
+            self.held_out,
+            torch.device("cpu"),
+        )
+        labels = torch.as_tensor(self.labels)
+        return stages.Fit(model, data, labels, 1e-3, kinetic, plan, n_refinements, source)
+
+    def spib(self, rate, folder):
+        """Return spib's model and its data sets to train on and to judge by."""
+        network, utils = map(importlib.import_module, ("spib.spib", "spib.utils"))
+        net = network.SPIB(
+            self.n_states, (self.x.shape[1],), lagtime=self.lagtime, learning_rate=rate,
+            neuron_num1=HIDDEN[0], neuron_num2=HIDDEN[0], path=f"{folder}/spib",
+        )  # fmt: skip
+        everywhere = range(len(self.lists[0]))
+        test = [k for k in everywhere if k % HELD_OUT == 0]
+        train = [k for k in everywhere if k % HELD_OUT]
+        return net, *utils.prepare_data(
+            *self.lists, None, self.n_states, train, test, lagtime=self.lagtime
+        )
+
+
+class Curve:
+    """Held-out cross-entropy against processor time, without the time that judging takes."""
+
+    def __init__(self):
+        self.points, self.judging, self.start = [], 0.0, time.process_time()
+
+    @torch.no_grad()
+    def look(self, log_probabilities, labels, n_states):
+        """Note time, cross-entropy and number of states."""
+        now = time.process_time()
+        entropy = torch.nn.functional.nll_loss(log_probabilities(), labels())
+        self.points.append((now - self.start - self.judging, float(entropy), n_states()))
+        self.judging += time.process_time() - now
+
+    def time_to(self, target):
+        """Return seconds until the cross-entropy is at the target."""
+        return next((seconds for seconds, entropy, _ in self.points if entropy <= target), np.nan)
+
+
+def refine_by_latflow(problem, kinetic, rounds, max_iter, seed):
+    """Return the curve of latflow's label refinement."""
+    plan = Plan(max_iter, 1e-2, BATCH)
+    fit = problem.fit(kinetic=kinetic, plan=plan, n_refinements=rounds, seed=seed)
+    model, curve = fit.model, Curve()
+    fit.on_record = lambda record: curve.look(
+        lambda: model.decoder(model.encoder(problem.judged)),
+        lambda: fit.labels[problem.judged_ends],
+        lambda: model.decoder.n_states,
+    )
+    fit.refine()
+    return curve
+
+
+class Enough(Exception):
+    """Ends spib's fit: at high rates its criterion is not met, and it has no limit of its own."""
+
+
+def refine_by_spib(problem, rate, rounds, seed, most):
+    """Return the curve of spib's fit, looked at as often as latflow's."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (spib draws from the global generator)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        net, train, test = problem.spib(rate, folder)
+        curve, loss, steps = Curve(), net.calculate_loss, count()
+
+        def judged_loss(*batch):
+            if not torch.is_grad_enabled():
+                return loss(*batch)
+            step = next(steps)
+            if step == most:
+                raise Enough
+            if step % EVERY == 0:
+                curve.look(
+                    lambda: net.decode(net.encode(problem.judged)[0]),
+                    lambda: test.future_labels.argmax(dim=1),
+                    lambda: net.output_dim,
+                )
+            return loss(*batch)
+
+        net.calculate_loss = judged_loss
+        with contextlib.suppress(Enough, ValueError):  # the latter where one state is left
+            net.fit(train, test, batch_size=BATCH, refinements=rounds)
+    return curve
+
+
+def run_refinement(args):
+    """Print the time to the cross-entropy that the worst ends with."""
+    problem, with_spib = Problem(args.frames), installed("spib")
+    rows = []
+    for labels, (own, others) in ROUNDS.items():
+        for seed in args.seeds:
+            curves = {
+                name: refine_by_latflow(problem, kinetic, own, args.max_iter, seed)
+                for name, kinetic in (("latflow", 1.0), ("latflow, kinetic_weight=0", 0.0))
+            }
+            for rate in (1e-3, 1e-2) if with_spib else ():
+                curve = refine_by_spib(problem, rate, others, seed, args.most)
+                curves[f"spib, rate {rate:g}"] = curve
+            target = max(curve.points[-1][1] for curve in curves.values())
+            for name, curve in curves.items():
+                ends = dict(zip(("seconds", "entropy", "states"), curve.points[-1], strict=True))
+                common = {"labels": labels, "method": name, "target": target}
+                rows.append(common | {"s to target": curve.time_to(target)} | ends)
+    table = pd.DataFrame(rows).groupby(["labels", "method"], sort=False).median().round(4)
+    show(f"Label refinement, LJ7 at T = 0.2: median of {len(args.seeds)} seed(s)", table)
+
+
+def run_steps(args):
+    """Print what one step of training the encoder takes."""
+    n = args.steps
+    problem, with_spib = Problem(args.frames), installed("spib")
+    plan = Plan(n, 1e-2, BATCH, check_every=n)
+
+    def ours(kinetic):
+        fit = problem.fit(kinetic=kinetic, plan=plan, n_refinements=0, seed=0)
+        losses, size = fit._pair_losses(flow=False)[:2], len(fit.data.pairs[0])
+        stream = batches(size, BATCH, fit.generator)
+        return lambda: minimise(fit.model, losses[0], lambda: 0.0, stream, plan)
+
+    functions = {"latflow": ours(1.0), "latflow, kinetic_weight=0": ours(0.0)}
+    functions["deeptime's VAMPNet"] = vampnet_steps(problem, n)
+    if with_spib:
+        functions["spib"] = spib_steps(problem, n)
+    table = pd.DataFrame({"ms a step": in_turn(functions, args.repeats)}) * 1e3 / n
+    table["over latflow"] = table["ms a step"] / table["ms a step"].iloc[0]
+    title = f"A step of the encoder, batch {BATCH}, deeptime {version('deeptime')}"
+    show(title, table.round(3))
+
+
+def loader_of(data):
+    """Return a loader that takes a batch by one indexing, the fastest that torch has."""
+    size = min(BATCH, len(data))
+    return DataLoader(data, sampler=BatchSampler(RandomSampler(data), size, True), batch_size=None)
+
+
+def vampnet_steps(problem, n):
+    """Return a function that takes n steps of deeptime's VAMPNet with latflow's encoder."""
+    i, j = problem.pairs
+    x = problem.x.astype(np.float32)
+    lobe = MLP([x.shape[1], *HIDDEN, 2], nonlinearity=torch.nn.Tanh)
+    net = VAMPNet(lobe, learning_rate=1e-2)
+    loader = endless(loader_of(TimeLaggedDataset(x[i], x[j])))
+
+    def run():
+        for _ in range(n):
+            net.partial_fit(next(loader))
+
+    return run
+
+
+def spib_steps(problem, n):
+    """Return a function that takes n steps as spib's fit does."""
+    with tempfile.TemporaryDirectory() as folder:
+        net, train, _ = problem.spib(1e-2, folder)
+    net.init_representative_inputs(train.past_data, train.future_labels)
+    optimiser, loader = torch.optim.Adam(net.parameters(), 1e-2), endless(loader_of(train))
+
+    def run():
+        for _ in range(n):
+            loss, *_ = net.calculate_loss(*next(loader))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+    return run
+
+
+def endless(loader):
+    """Yield batches epoch after epoch."""
+    while True:
+        yield from loader
+
+
+TABLES = {"steps": run_steps, "refinement": run_refinement}
+
+
+def main():
+    """Parse the options and print the tables asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", nargs="+", choices=tuple(TABLES), default=list(TABLES))
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--max-iter", type=int, default=1000, help="of latflow")
+    parser.add_argument("--most", type=int, default=5000, help="steps of a fit of spib")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--repeats", type=int, default=50, help="of the steps")
+    parser.add_argument("--steps", type=int, default=20, help="a repeat")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    for name in args.tables:
+        TABLES[name](args)
+
+
+if __name__ == "__main__":
+    main()
