@@ -103,7 +103,7 @@ def fit(data, seed, args):
     settings = {"temperature_range": (300, 600), "max_iter": 1, "random_state": seed}
     variants = {
         "enthalpy": {},
-        "5 of h": {"n_estimators": args.estimators},
+        "enthalpy, bootstraps": {"n_estimators": args.estimators},
         "mbar": {"method": "mbar"},
     }
     for name, options in variants.items():
@@ -214,7 +214,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--frames", type=int, default=1500, help="of each of eight walkers")
-    parser.add_argument("--estimators", type=int, default=5, help="fits of h")
+    parser.add_argument("--estimators", type=int, default=20, help="bootstraps")
     parser.add_argument("--max-iter", type=int, default=1000)
     parser.add_argument("--lagtime", type=int, default=1, help="ps")
     args = parser.parse_args()

@@ -40,11 +40,13 @@ from deeptime.util.torch import MLP
 from fit_speed import HIDDEN, SYSTEMS, in_turn, installed, show
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
+from latflow import LaTFEstimator
 from latflow.estimators import stages
+from latflow.estimators.features import Standardised
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.model import LatentModel
-from latflow.nn.training import Plan, batches, minimise
-from latflow.trajectories import lagged_pairs
+from latflow.nn.training import Plan, minimise
+from latflow.trajectories import gather_frames
 
 BATCH = 1024
 HELD_OUT = 10  # one trajectory in so many
@@ -58,16 +60,15 @@ class Problem:
     def __init__(self, frames, n_states=10):
         simulate, temperatures, self.lagtime = SYSTEMS["LJ7"]
         trajectories = simulate(frames, temperatures[0], random_state=0).trajectories
-        X = np.concatenate(trajectories)
-        lengths = [len(x) for x in trajectories]
-        number = np.repeat(np.arange(len(lengths)), lengths)
-        self.x = (X - X.mean(axis=0)) / X.std(axis=0)
-        self.held_out = number % HELD_OUT == 0
-        self.pairs = lagged_pairs(len(X), self.lagtime, trajectory=number)
-        weights = np.ones(len(X))
-        self.labels = stages.initial_labels(self.x, self.pairs, weights, n_states, 0)
+        frames = gather_frames(LaTFEstimator(), trajectories, lagtime=self.lagtime, reset=True)
+        scale = stages.feature_scale(frames, standardize=True)
+        self.standardised = Standardised(frames.X, *scale)
+        self.x = self.standardised[:]
+        self.held_out = frames.trajectory % HELD_OUT == 0
+        self.pairs = frames.pairs
+        self.labels = stages.first_labels(self.standardised, frames, n_states, 0)
         self.n_states = int(self.labels.max()) + 1
-        ends = np.cumsum(lengths)[:-1]
+        ends = np.cumsum([len(x) for x in trajectories])[:-1]
         self.lists = [np.split(part, ends) for part in (self.x, self.labels)]
         i, j = self.pairs
         outside = self.held_out[i] & self.held_out[j]
@@ -84,7 +85,7 @@ class Problem:
         )  # fmt: skip
         rows = np.ones(len(self.x))
         data = stages.TrainingData.split(
-            self.x,
+            self.standardised,
             rows,
             TiltedGaussian(2, 2.0, rows),
             self.pairs,
@@ -135,7 +136,7 @@ def refine_by_latflow(problem, kinetic, rounds, max_iter, seed):
     model, curve = fit.model, Curve()
     fit.on_record = lambda record: curve.look(
         lambda: model.decoder(model.encoder(problem.judged)),
-        lambda: fit.labels[problem.judged_ends],
+        lambda: fit.labels[problem.judged_ends].long(),
         lambda: model.decoder.n_states,
     )
     fit.refine()
@@ -204,9 +205,9 @@ def run_steps(args):
 
     def ours(kinetic):
         fit = problem.fit(kinetic=kinetic, plan=plan, n_refinements=0, seed=0)
-        losses, size = fit._pair_losses(flow=False)[:2], len(fit.data.pairs[0])
-        stream = batches(size, BATCH, fit.generator)
-        return lambda: minimise(fit.model, losses[0], lambda: 0.0, stream, plan)
+        loss, _, stream = fit._pair_losses(flow=False)
+        batches = stream(BATCH)
+        return lambda: minimise(fit.model, loss, lambda: 0.0, batches, plan)
 
     functions = {"latflow": ours(1.0), "latflow, kinetic_weight=0": ours(0.0)}
     functions["deeptime's VAMPNet"] = vampnet_steps(problem, n)

@@ -36,7 +36,7 @@ from latflow.datasets import make_lj7, make_three_hole, three_hole_populations
 METHODS = {
     "mbar": {"method": "mbar"},
     "enthalpy": {},
-    "enthalpy, n_estimators=5": {"n_estimators": 5},
+    "enthalpy, n_estimators=20": {"n_estimators": 20},
 }
 
 

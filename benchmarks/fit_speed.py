@@ -46,7 +46,8 @@ SYSTEMS = {  # simulation, temperatures, lagtime
 HIDDEN = (32, 32)
 N_TRANSFORMS = 4
 METERED = {  # besides the calls of minimise
-    "initial labels": (latf, "initial_labels"),
+    "initial labels": (latf, "first_labels"),
+    "last layer of h": (reweighting, "_best_ridge"),
     "free energies between temperatures": (extrapolator, "mixture_of"),
     "draws for the generator": (generator, "weighted_draws"),
 }

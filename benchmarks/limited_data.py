@@ -88,7 +88,7 @@ def run(seed, share, references, args):
     for method in METHODS:
         energy = {"energy": data["energies"]} if method == "mbar" else {}
         model = TemperatureExtrapolator(
-            FrozenEstimator(latf), method=method, n_estimators=args.members,
+            FrozenEstimator(latf), method=method, n_estimators=args.bootstraps,
             temperature_range=(0.16, 0.75), max_iter=args.max_iter, random_state=seed,
         ).fit(X, **metadata, **energy)  # fmt: skip
         row = {"share": share, "method": method, "seed": seed}
@@ -104,7 +104,7 @@ def main():
     parser.add_argument("--samples", type=int, default=50_000)
     parser.add_argument("--shares", type=float, nargs="+", default=[1.0, 0.3, 0.1, 0.03, 0.01])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--members", type=int, default=5)
+    parser.add_argument("--bootstraps", type=int, default=20)
     parser.add_argument("--max-iter", type=int, default=1000)
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """What are the classes of `support` worth? Every pair of temperatures predicts all the others.
 
     python benchmarks/support.py            # LJ7 and alanine dipeptide, about 8 min
-    python benchmarks/support.py --system lj7 --frames 2000 --members 2
+    python benchmarks/support.py --system lj7 --frames 2000 --bootstraps 10
 
 LJ7 is simulated at T = 0.2 to 0.7; alanine dipeptide's frames are those of the parallel tempering
 that ships with latflow (300 to 600 K). For every pair, variables, states and h are learned from
@@ -63,7 +63,7 @@ def predict(frames, known, pair, options, args):
     latf = LaTFEstimator(max_iter=args.max_iter, random_state=0, **options)
     latf.fit(X, temperature=temperature)
     model = TemperatureExtrapolator(
-        FrozenEstimator(latf), n_estimators=args.members, max_iter=1, random_state=0
+        FrozenEstimator(latf), n_estimators=args.bootstraps, max_iter=1, random_state=0
     ).fit(X, temperature=temperature)
     labels = known or {t: latf.predict(frames[t]) for t in frames}
     n = 1 + max(int(part.max()) for parts in labels.values() for part in parts)
@@ -86,7 +86,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--system", choices=[*SYSTEMS, "both"], default="both")
     parser.add_argument("--frames", type=int, default=20_000, help="per temperature")
-    parser.add_argument("--members", type=int, default=5)
+    parser.add_argument("--bootstraps", type=int, default=20)
     parser.add_argument("--max-iter", type=int, default=300)
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -182,7 +182,7 @@ def learn(run, *, trained, threshold, lagtime=1, max_iter=1000, seed=0):
     model = TemperatureExtrapolator(
         LaTFEstimator(lagtime=lagtime, max_iter=max_iter, random_state=seed),
         enthalpy_input="cvs",
-        n_estimators=5,
+        n_estimators=20,
         temperature_range=(temperature.min(), temperature.max()),
         max_iter=max_iter,
         random_state=seed,

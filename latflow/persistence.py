@@ -29,11 +29,11 @@ from latflow.estimators.extrapolator import TemperatureExtrapolator
 from latflow.estimators.latf import LaTFEstimator
 from latflow.estimators.reweighting import Energies, LogLinear, Pooled
 from latflow.nn.model import ConditionalDensity, LatentModel
-from latflow.thermodynamics import Mixture
+from latflow.thermodynamics import Mixture, Replicate
 
 __all__ = ["load", "save"]
 
-FORMAT = 1
+FORMAT = 2
 VERSION = importlib.metadata.version("latflow")
 REGISTERED = (
     LaTFEstimator,
@@ -43,6 +43,7 @@ REGISTERED = (
     LogLinear,
     Mixture,
     Pooled,
+    Replicate,
 )
 OBJECTS: dict[str, Any] = {cls.__name__: cls for cls in REGISTERED}
 MODULES: dict[str, Any] = {cls.__name__: cls for cls in (ConditionalDensity, LatentModel)}
@@ -119,7 +120,25 @@ def load(path: str | os.PathLike[str]) -> Any:
             f"another kind ({error})."
         ) from error
     _check_header(header, arrays, path)
-    return _decode(json.loads(header["tree"]), arrays)
+    found = _decode(json.loads(header["tree"]), arrays)
+    if int(header["format"]) == 1 and isinstance(found, TemperatureExtrapolator):
+        _upgrade(found, path)
+    return found
+
+
+def _upgrade(found: TemperatureExtrapolator, path: Path) -> None:
+    """Give a model of format 1 the attributes of today."""
+    own: dict[str, Any] = found.__dict__
+    routes, mixtures = own.pop("_routes"), own.pop("_mixtures")
+    if len(routes) > 1:
+        raise ValueError(
+            f"Expected a file whose error bars are of this version, got {path} with the ensemble "
+            "of an older one: fit it anew."
+        )
+    own.pop("_averaged", None)
+    own.setdefault("_mbar", None)
+    own["_answer"] = (routes[0], mixtures[0]) if routes else None
+    own["_replicates"], own["_hidden"], own["hidden_heat_capacity"] = (), None, 0.0
 
 
 def _check_header(header: Mapping[str, str], arrays: Arrays, path: Path) -> None:

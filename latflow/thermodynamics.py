@@ -23,6 +23,8 @@ from scipy.special import logsumexp, softmax
 __all__ = [
     "BOLTZMANN_CONSTANT",
     "Mixture",
+    "Pool",
+    "Replicate",
     "StateMoments",
     "effective_sample_size",
     "free_energy_offsets",
@@ -141,6 +143,12 @@ def _blocks(n_rows: int) -> list[slice]:
     return [slice(k, k + BLOCK) for k in range(0, n_rows, BLOCK)]
 
 
+def _log(weights: FloatArray) -> FloatArray:
+    """Return logarithms, -inf of zero."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(weights))
+
+
 def effective_sample_size(weights: ArrayLike) -> float:
     """Return Kish's effective sample size (sum w)^2 / sum w^2.
 
@@ -153,8 +161,81 @@ def effective_sample_size(weights: ArrayLike) -> float:
     return float(w.sum() ** 2 / (w**2).sum())
 
 
+class Pool:
+    """Frames of all simulated temperatures as one sample; what every kind of it can tell."""
+
+    n_blocks = 0
+
+    def log_weights(self, reduced: FloatArray) -> FloatArray:
+        """Return log w_n for reduced energies u_T(n), not normalised; -inf for no weight."""
+        raise NotImplementedError
+
+    def block_pulls(self, pull: FloatArray, rows: IntArray | slice = slice(None)) -> FloatArray:
+        """Return each block's pull on some statistics; see :meth:`Mixture.block_pulls`."""
+        raise NotImplementedError
+
+    def frame_weights(self, reduced: FloatArray) -> FloatArray:
+        """Return w_n for reduced energies u_T(n), shape (n_frames,); they sum to 1."""
+        weights = self.log_weights(reduced)
+        weights -= weights.max()
+        np.exp(weights, out=weights)
+        weights /= weights.sum()
+        return weights
+
+    def average(
+        self, values: FloatArray, frame_weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return weighted means of the columns of `values` and their standard errors.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_frames, n_values)
+        frame_weights : ndarray of shape (n_frames,)
+            Normalised.
+
+        Returns
+        -------
+        mean, error : ndarray of shape (n_values,)
+            As :meth:`block_pulls` gives them.
+        """
+        mean = frame_weights @ values
+        pulls = self.block_pulls(frame_weights[:, None] * (values - mean))
+        return mean, np.sqrt((pulls**2).sum(axis=0))
+
+
 @dataclass(frozen=True)
-class Mixture:
+class Replicate(Pool):
+    """A pool that gives values alone: its errors are zero. One number a frame is all it holds.
+
+    Attributes
+    ----------
+    log_base : ndarray of shape (n_frames,)
+        Log of the weight over sum_k N_k exp(f_k - u_k(n)); -inf for no weight.
+    """
+
+    log_base: FloatArray
+
+    @classmethod
+    def build(
+        cls, reduced: FloatArray, log_counts_and_offsets: FloatArray, weights: FloatArray
+    ) -> Replicate:
+        """Build from u_k(n), shape (n_frames, n_temperatures), log N_k + f_k and weights."""
+        base = _log(weights)
+        for k in _blocks(len(reduced)):
+            base[k] -= logsumexp(log_counts_and_offsets - reduced[k], axis=1)
+        return cls(base)
+
+    def log_weights(self, reduced: FloatArray) -> FloatArray:
+        """Return log w_n for reduced energies u_T(n), not normalised; -inf for no weight."""
+        return self.log_base - reduced
+
+    def block_pulls(self, pull: FloatArray, rows: IntArray | slice = slice(None)) -> FloatArray:
+        """Return no blocks: shape (0, n_statistics)."""
+        return np.empty((0, pull.shape[1]))
+
+
+@dataclass(frozen=True)
+class Mixture(Pool):
     """Frames of all simulated temperatures as one sample.
 
     Attributes
@@ -194,6 +275,11 @@ class Mixture:
             membership[k] = np.exp(logits - denominator[k, None])
         return cls(denominator, membership, origin, weights, blocks)
 
+    @property
+    def n_blocks(self) -> int:  # type: ignore[override]
+        """Blocks of all temperatures."""
+        return len(self._strata[1])
+
     @cached_property
     def _strata(self) -> tuple[IntArray, IntArray]:
         """Block of every frame, numbered within its temperature, and the temperature of each."""
@@ -213,39 +299,10 @@ class Mixture:
 
     def log_weights(self, reduced: FloatArray) -> FloatArray:
         """Return log w_n for reduced energies u_T(n), not normalised; -inf for no weight."""
-        with np.errstate(divide="ignore"):
-            found = np.log(self.weights)
+        found = _log(self.weights)
         found -= reduced
         found -= self.log_denominator
         return found
-
-    def frame_weights(self, reduced: FloatArray) -> FloatArray:
-        """Return w_n for reduced energies u_T(n), shape (n_frames,); they sum to 1."""
-        weights = self.log_weights(reduced)
-        weights -= weights.max()
-        np.exp(weights, out=weights)
-        weights /= weights.sum()
-        return weights
-
-    def average(
-        self, values: FloatArray, frame_weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return weighted means of the columns of `values` and their standard errors.
-
-        Parameters
-        ----------
-        values : ndarray of shape (n_frames, n_values)
-        frame_weights : ndarray of shape (n_frames,)
-            Normalised.
-
-        Returns
-        -------
-        mean, error : ndarray of shape (n_values,)
-            As :meth:`block_pulls` gives them.
-        """
-        mean = frame_weights @ values
-        pulls = self.block_pulls(frame_weights[:, None] * (values - mean))
-        return mean, np.sqrt((pulls**2).sum(axis=0))
 
     def block_pulls(self, pull: FloatArray, rows: IntArray | slice = slice(None)) -> FloatArray:
         """Return each block's pull on some statistics: an infinitesimal jackknife over blocks.
@@ -313,6 +370,12 @@ class StateMoments:
     fluctuation: FloatArray
     pulls: FloatArray
 
+    def populations(self) -> tuple[FloatArray, FloatArray]:
+        """Return the populations of all states and their standard errors."""
+        share, pull = softmax(self.log_partition), self.pulls[:, :, 0]
+        change = share * (pull - (pull @ share)[:, None])
+        return np.asarray(share), np.sqrt((change**2).sum(axis=0))
+
     def merged(self, states: Sequence[int]) -> tuple[FloatArray, FloatArray]:
         """Return (log Z, <e>, fluctuation) of several states together, and the blocks' pulls."""
         chosen = [s for s in states if np.isfinite(self.log_partition[s])]
@@ -331,7 +394,7 @@ class StateMoments:
 
 
 def state_moments(
-    mixture: Mixture,
+    pool: Pool,
     reduced: FloatArray,
     states: IntArray,
     n_states: int,
@@ -342,7 +405,7 @@ def state_moments(
 
     Parameters
     ----------
-    mixture : Mixture
+    pool : Mixture or Replicate
     reduced : ndarray of shape (n_frames,)
         u(n) at this temperature.
     states : ndarray of int, shape (n_frames,)
@@ -354,10 +417,10 @@ def state_moments(
     -------
     StateMoments
     """
-    log_w = mixture.log_weights(reduced)
+    log_w = pool.log_weights(reduced)
     top = log_w.max()
     moments = np.full((n_states, 3), [-np.inf, np.nan, np.nan])
-    pulls = np.zeros((len(mixture._strata[1]), n_states, 3))
+    pulls = np.zeros((pool.n_blocks, n_states, 3))
     for s in range(n_states):
         rows = np.flatnonzero((states == s) & (log_w > -np.inf))
         if not len(rows):
@@ -368,7 +431,7 @@ def state_moments(
         wide = (e - mean) ** 2 - (0.0 if curvature is None else curvature[rows])
         moments[s] = log_z - top, mean, share @ wide
         direct = np.stack([np.ones_like(e), e - mean, wide - moments[s, 2]], axis=1)
-        pulls[:, s] = mixture.block_pulls(share[:, None] * direct, rows)
+        pulls[:, s] = pool.block_pulls(share[:, None] * direct, rows)
     log_partition, energy, fluctuation = moments.T
     return StateMoments(log_partition, energy, fluctuation, pulls)
 

@@ -20,13 +20,13 @@ SHORT = f"{TINY} --reference-frames 1000"
             f"{SHORT} --system lj7 --methods enthalpy mbar --train 0.2 0.5 0.7",
             "trained at T = 0.2, 0.5, 0.7",
         ),
-        ("limited_data.py", f"{SHORT} --shares 0.5 --members 2", "T_m off"),
+        ("limited_data.py", f"{SHORT} --shares 0.5 --bootstraps 10", "T_m off"),
         (
             "kinetic_variance.py",
             "--systems three-hole --seeds 0 --frames 2000 --folds 2 --max-iter 20",
             "latflow, mlp",
         ),
-        ("error_bars.py", "--system three-hole --repeats 2 --frames 1000", "n_estimators=5"),
+        ("error_bars.py", "--system three-hole --repeats 2 --frames 1000", "n_estimators=20"),
         (
             "beyond_memory.py",
             "--frames 4000 --in-memory 2000 --features 8 --max-iter 10 --least-on-disk 0",
@@ -46,12 +46,12 @@ SHORT = f"{TINY} --reference-frames 1000"
             "scaling.py",
             "--frames 1000 2000 --max-iter 10 --samples 100 --throughput-frames 1000 "
             "--seed-frames 1000 --repeats 1",
-            "n_estimators=8",
+            "n_estimators=20",
         ),
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
         (
             "alanine_dipeptide.py",
-            "--seeds 0 --frames 200 --max-iter 10 --estimators 1",
+            "--seeds 0 --frames 200 --max-iter 10 --estimators 10",
             "Jensen-Shannon divergence of weighted frames",
         ),
     ],

@@ -80,7 +80,7 @@ def test_generated_points_follow_the_exact_density_at_an_unseen_temperature(thre
 
 def test_learned_enthalpy_is_the_energy_up_to_a_constant(by_method, three_hole):
     """The features are all coordinates here, so h is the potential energy itself."""
-    h = by_method["enthalpy"]._routes[0].coefficients[:, 0]
+    h = by_method["enthalpy"]._answer[0].coefficients[:, 0]
     energy = np.concatenate(three_hole["energy"])
     slope = np.polyfit(energy, h, 1)[0]
     assert np.corrcoef(h, energy)[0, 1] > 0.95
@@ -93,7 +93,7 @@ def test_three_temperatures_pool_and_choose_the_order_by_held_out_frames(three_h
         three_hole["trajectories"] + third.trajectories,
         temperature=three_hole["temperature"] + third.temperature,
     )
-    assert model._routes[0].coefficients.shape[1] in (1, 2)
+    assert model._answer[0].coefficients.shape[1] in (1, 2)
     found = model.state_populations(1.25).population.to_numpy()
     assert np.abs(found - exact_populations(model, 1.25)).max() < 0.05
 
@@ -231,18 +231,33 @@ def test_same_seed_same_numbers(three_hole):
     assert not np.array_equal(fits[0], fits[2])
 
 
-def test_an_ensemble_of_h_widens_the_error_bars(three_hole, latf):
+def test_bootstraps_widen_the_error_bars_where_h_decides(three_hole, latf):
+    """Far outside of the simulated temperatures."""
     X, temperature = three_hole["trajectories"], three_hole["temperature"]
-    model = TemperatureExtrapolator(
-        FrozenEstimator(latf), n_estimators=3, max_iter=1, random_state=0
-    ).fit(X, temperature=temperature)
-    assert len(model._routes) == 3
-    single = [
-        m.average(np.eye(latf.n_states_)[model.labels_], m.frame_weights(r.reduced(1 / 0.6)))[1]
-        for m, r in zip(model._mixtures, model._routes, strict=True)
-    ]
-    found = model.state_populations(0.6).standard_error.to_numpy()
-    assert (found > np.min(single, axis=0)).all()
+    errors = []
+    for n in (1, 20):
+        model = TemperatureExtrapolator(
+            FrozenEstimator(latf), n_estimators=n, hidden_heat_capacity=0, max_iter=1,
+            random_state=0,
+        ).fit(X, temperature=temperature)  # fmt: skip
+        errors.append(model.state_populations([0.45, 3.0]).standard_error.to_numpy())
+    assert errors[1].mean() > 1.2 * errors[0].mean()
+
+
+def test_hidden_heat_capacity_widens_all_but_the_simulated_temperatures(three_hole, latf):
+    X, temperature = three_hole["trajectories"], three_hole["temperature"]
+    tables = []
+    for share in (0, 0.1, 0.2):
+        model = TemperatureExtrapolator(
+            FrozenEstimator(latf), hidden_heat_capacity=share, max_iter=1, random_state=0
+        ).fit(X, temperature=temperature)
+        tables.append(model.state_populations([*model.temperatures_, 1.1, 0.6, 2.0]))
+    without, once, twice = (table.standard_error.to_numpy().reshape(5, -1) for table in tables)
+    np.testing.assert_allclose(once[:2], without[:2], rtol=1e-9)
+    assert (once[2:] > without[2:]).all()
+    extra = [np.sqrt(table[2:] ** 2 - without[2:] ** 2) for table in (once, twice)]
+    np.testing.assert_allclose(extra[1], 2 * extra[0], rtol=0.1)
+    assert (tables[0].population == tables[2].population).all()
 
 
 def test_cvs_as_the_input_of_h(three_hole, latf):

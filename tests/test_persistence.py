@@ -91,7 +91,7 @@ MODELS: dict[str, Callable[[Data], Any]] = {
     "latf, names": lambda data: named(latf(), data),
     "enthalpy": lambda data: with_temperature(extrapolator("enthalpy"), data),
     "enthalpy, ensemble": lambda data: with_temperature(
-        extrapolator("enthalpy", n_estimators=2), data
+        extrapolator("enthalpy", n_estimators=10), data
     ),
     "enthalpy, names": lambda data: named(extrapolator("enthalpy"), data),
     "tilted": lambda data: with_temperature(extrapolator("tilted"), data),
@@ -351,8 +351,8 @@ def test_an_edited_header(saved: Path) -> None:
 
 
 def test_a_newer_format(saved: Path) -> None:
-    rewrite(saved, format="2", latflow="9.1.0")
-    message = "format 1 or older, got format 2 in .*, written by latflow 9.1.0: install"
+    rewrite(saved, format="3", latflow="9.1.0")
+    message = "format 2 or older, got format 3 in .*, written by latflow 9.1.0: install"
     with pytest.raises(ValueError, match=message):
         load(saved)
 
@@ -499,6 +499,7 @@ def test_the_file_holds_numbers_and_json_only(model: Any, tmp_path: Path) -> Non
         "LogLinear",
         "Mixture",
         "Pooled",
+        "Replicate",
         "TemperatureExtrapolator",
     }
     assert {entry["dtype"] for entry in header.values()} <= {"F64", "I64", "I32", "BOOL"}

@@ -219,6 +219,8 @@ WRONG_EXTRAPOLATION = [
     ("method", "tram", "to be one of enthalpy, tilted, mbar, got 'tram'"),
     ("enthalpy_input", "states", "to be one of features, cvs, got 'states'"),
     ("n_estimators", 0, COUNT),
+    ("n_estimators", 5, "to be 1 or at least 10, .*, got 5"),
+    ("hidden_heat_capacity", -0.1, "to be a finite number >= 0, got -0.1"),
     ("n_transforms", 1.5, COUNT),
     ("max_iter", 0, COUNT),
     ("batch_size", -1, COUNT),

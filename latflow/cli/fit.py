@@ -70,8 +70,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--max-iter", type=int, metavar="N", help="optimiser steps; default: the estimators' own"
     )
     parser.add_argument(
-        "--ensemble", type=int, default=1, metavar="N",
-        help=f"fits of h, for error bars beyond those of the frames' number; {DEFAULT}",
+        "--ensemble", type=int, default=20, metavar="N",
+        help=f"bootstraps that error bars come from, or 1 for none; {DEFAULT}",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="S", help=DEFAULT)
 

@@ -36,9 +36,10 @@ from latflow.estimators.generator import train_generator
 from latflow.estimators.latf import LaTFEstimator
 from latflow.estimators.reweighting import (
     Energies,
+    LogLinear,
     Pooled,
     Route,
-    learn_ensemble,
+    learn_log_linear,
     mixture_of,
     tilted_log_linear,
 )
@@ -46,7 +47,7 @@ from latflow.estimators.stages import small, thin, weighted_moments
 from latflow.estimators.trust import TrustMixin, warn_unsupported
 from latflow.nn.model import ConditionalDensity
 from latflow.nn.training import Plan
-from latflow.thermodynamics import Mixture
+from latflow.thermodynamics import Mixture, Replicate
 from latflow.trajectories import (
     FRAME_METADATA,
     Frames,
@@ -68,6 +69,7 @@ UNITS = ("energy", "kT")
 COLDER, HOTTER = 0.8, 1.5  # default range of the generator, in simulated temperatures
 SUPPORT_QUANTILE = 1e-3
 MOST_JUDGED = 5000
+FEWEST_BOOTSTRAPS = 10
 
 FloatArray = NDArray[np.float64]
 
@@ -100,8 +102,13 @@ class TemperatureExtrapolator(
         What h reads: all features, or the collective variables only. Features predict better where
         temperatures overlap in them; with hundreds of features that hardly overlap, take "cvs".
     n_estimators : int, default=1
-        Fits of h, each on a bootstrap over blocks: their mean answers, and their spread is part of
-        the error bars. Take 5 or more where error bars or far temperatures matter.
+        At least 10: as many bootstraps over blocks solve for h anew, and error bars are their
+        spread. 1: none, and error bars hold h fixed, too small where it decides. Take 20 where
+        error bars matter.
+    hidden_heat_capacity : float, default=0.15
+        With "enthalpy" at two temperatures: a state's heat capacity that these cannot show, as a
+        share of the one that they do, of either sign; one standard deviation of it enters the error
+        bars. 0 for none. docs/trust.md says what the default rests on.
     temperature_range : tuple of float, optional
         Lowest and highest temperature that `sample` and `log_density` serve; 0.8 times the lowest
         to 1.5 times the highest simulated one if not given. Not needed by "tilted".
@@ -155,6 +162,7 @@ class TemperatureExtrapolator(
         method: str = "enthalpy",
         enthalpy_input: str = "features",
         n_estimators: int = 1,
+        hidden_heat_capacity: float = 0.15,
         temperature_range: tuple[float, float] | None = None,
         n_transforms: int = 2,
         hidden_features: tuple[int, ...] = (32, 32),
@@ -167,6 +175,7 @@ class TemperatureExtrapolator(
         self.method = method
         self.enthalpy_input = enthalpy_input
         self.n_estimators = n_estimators
+        self.hidden_heat_capacity = hidden_heat_capacity
         self.temperature_range = temperature_range
         self.n_transforms = n_transforms
         self.hidden_features = hidden_features
@@ -244,9 +253,10 @@ class TemperatureExtrapolator(
         self.labels_ = self.estimator_.predict_latent(self.z_)
         self.history_: list[dict[str, Any]] = []
         self.density_: ConditionalDensity | None = None
-        self._mixtures: list[Mixture] = []
-        self._routes: list[Route] = []
-        self._mbar = None
+        self._answer: tuple[Route, Mixture] | None = None
+        self._replicates: tuple[tuple[Route, Replicate], ...] = ()
+        self._hidden: FloatArray | None = None
+        self._mbar: tuple[Route, Mixture] | None = None
         n_steps = 0
         if frames.temperature is not None:
             self._fit_weights(frames, rs)
@@ -260,9 +270,15 @@ class TemperatureExtrapolator(
     def _check_parameters(self) -> None:
         check_option(self.method, "method", METHODS)
         check_option(self.enthalpy_input, "enthalpy_input", INPUTS)
-        for name in ("n_estimators", "n_transforms", "max_iter", "batch_size"):
+        if 1 < check_count(self.n_estimators, "n_estimators") < FEWEST_BOOTSTRAPS:
+            raise ValueError(
+                f"Expected `n_estimators` to be 1 or at least {FEWEST_BOOTSTRAPS}, as the spread "
+                f"of fewer bootstraps tells no standard error, got {self.n_estimators}."
+            )
+        for name in ("n_transforms", "max_iter", "batch_size"):
             check_count(getattr(self, name), name)
         check_positive(self.learning_rate, "learning_rate")
+        check_positive(self.hidden_heat_capacity, "hidden_heat_capacity", allow_zero=True)
         check_widths(self.hidden_features, "hidden_features")
         if self.temperature_range is not None:
             check_range(self.temperature_range, "temperature_range")
@@ -303,32 +319,48 @@ class TemperatureExtrapolator(
             blocks=small(independent_blocks(frames)),
             held_out=held_out_rows(frames, fraction, self.estimator_.lagtime, rng),
         )
-        self._routes = self._learn_routes(frames, pooled, rs, rng)
+        route = self._learn_route(frames, pooled, rs, rng)
+        self._answer = route, mixture_of(route, pooled)
+        if self.method == "enthalpy":
+            self._hidden = self._hidden_heat_capacities(*self._answer)
         segments = time_segments(frames.trajectory, frames.frame, np.asarray(frames.temperature))
         self._order, self._cuts = (
             small(np.concatenate(segments)),
             np.cumsum(list(map(len, segments)))[:-1],
         )
-        self._mixtures = [mixture_of(route, pooled) for route in self._routes]
-        self._averaged = self._average_members() if len(self._routes) > 1 else None
         if frames.energy is not None and self.method == "enthalpy":
             energies = Energies(np.asarray(frames.energy), by_pymbar=False)
             self._mbar = energies, mixture_of(energies, pooled)
 
-    def _learn_routes(
+    def _learn_route(
         self, frames: Frames, pooled: Pooled, rs: np.random.RandomState, rng: np.random.Generator
-    ) -> list[Route]:
+    ) -> LogLinear | Energies:
         if self.method == "mbar":
-            return [Energies(np.asarray(frames.energy))]
+            return Energies(np.asarray(frames.energy))
         if self.method == "tilted":
             kt = 1 / float(self._beta(self.estimator_.reference_temperature_ or 1.0))
-            return [tilted_log_linear(self.estimator_.to_prior(self.z_), kt)]
+            return tilted_log_linear(self.estimator_.to_prior(self.z_), kt)
         X = frames.X if self.enthalpy_input == "features" else self.z_
         mean, variance = weighted_moments(X, np.broadcast_to(1.0, len(X)))
         v = Standardised(X, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
-        routes = learn_ensemble(v, pooled, self.n_estimators, rs, rng, self.estimator_.n_threads)
-        self.history_ += [record for route in routes for record in route.history]
-        return [*routes]
+        n_replicates = self.n_estimators if self.n_estimators > 1 else 0
+        n_threads = self.estimator_.n_threads
+        route, replicates = learn_log_linear(v, pooled, n_replicates, rs, rng, n_threads)
+        self._replicates = tuple(replicates)
+        self.history_ += route.history
+        return route
+
+    def _hidden_heat_capacities(self, route: Route, mixture: Mixture) -> FloatArray | None:
+        """Return one standard deviation of each state's, in k_B, where there are two temperatures.
+
+        A share of the one that h shows in the middle of the simulated range.
+        """
+        n_states = self.estimator_.n_states_
+        if len(self.temperatures_) != 2 or n_states == 1 or self.hidden_heat_capacity == 0:
+            return None
+        beta = float(self._pooled.betas.mean())
+        shown = beta**2 * self._moments(route, mixture, beta).fluctuation
+        return self.hidden_heat_capacity * np.where(np.isnan(shown), 0.0, shown)
 
     def _fit_density(self, seed: int) -> int:
         """Train the generator; return its optimiser steps."""
@@ -449,7 +481,7 @@ class TemperatureExtrapolator(
             frames. :meth:`log_density` for a model fitted without temperatures.
         """
         check_is_fitted(self)
-        if not self._mixtures:
+        if self._answer is None:
             return self.log_density(Z)
         shares = np.log(self._pooled.counts / self._pooled.counts.sum())
         served = self.temperatures_
@@ -553,13 +585,13 @@ class TemperatureExtrapolator(
 
     def _named(self, temperature: float | None) -> float:
         found = self._temperature(temperature)
-        if found is None or not self._mixtures:
+        if found is None or self._answer is None:
             raise ValueError("Expected a model fitted with `temperature`, got one without.")
         return found
 
     def _weights(self, beta: float) -> FloatArray:
         """Return normalised frame weights at an inverse temperature."""
-        route, mixture = self._consensus
+        route, mixture = self._fitted
         return mixture.frame_weights(route.reduced(beta))
 
     def __sklearn_tags__(self) -> Any:

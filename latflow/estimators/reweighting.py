@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,24 +16,22 @@ from latflow._validation import import_extra
 from latflow.estimators.features import Batch, Standardised, features_of, filled
 from latflow.estimators.stages import (
     as_index,
-    each,
     evaluate,
     thin,
     torch_for_fit,
     warn_of_rollbacks,
     weighted_mean,
 )
-from latflow.nn.density_ratio import TemperatureClassifier
+from latflow.nn.density_ratio import LastLayer, Solution, TemperatureClassifier, powers_of
 from latflow.nn.training import Plan, Record, minimise
-from latflow.thermodynamics import Mixture, free_energy_offsets, log_linear_energies
+from latflow.thermodynamics import Mixture, Replicate, free_energy_offsets, log_linear_energies
 
 __all__ = [
+    "Curved",
     "Energies",
     "LogLinear",
     "Pooled",
-    "learn_ensemble",
     "learn_log_linear",
-    "mean_route",
     "mixture_of",
     "tilted_log_linear",
 ]
@@ -42,8 +40,13 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 HIDDEN = (32, 32)
-PLAN = Plan(max_iter=1000, learning_rate=3e-2, batch_size=4096, weight_decay=1e-4, tol=1e-5)
+N_NETWORKS = 4
+PLAN = Plan(max_iter=300, learning_rate=3e-2, batch_size=4096, weight_decay=1e-4, tol=1e-5)
 MOST_HELD_OUT = 20_000
+RIDGES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # on standardised units, in nats a frame
+MOST_NUMBERS = 2**25  # of units that the last layer is solved on: more frames are thinned out
+AT_ONCE = 2**14  # rows
+LEAST_SCALE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,6 @@ class Route(Protocol):
         """Return du/dbeta, an energy, and its own derivative where it is not zero."""
         ...
 
-    def offsets(self, pooled: Pooled) -> FloatArray:
-        """Return the free energies f_k between the simulated temperatures."""
-        ...
-
 
 @dataclass(frozen=True)
 class LogLinear:
@@ -117,7 +116,7 @@ class LogLinear:
         return (h + (beta - self.beta0) * c[0], c[0]) if c else (h, None)
 
     def offsets(self, pooled: Pooled) -> FloatArray:
-        """Return the f_k."""
+        """Return the free energies f_k between the simulated temperatures."""
         u = reduced_at(self, pooled.betas)
         return free_energy_offsets(u, pooled.counts, pooled.weights)
 
@@ -159,20 +158,11 @@ def reduced_at(route: Route, betas: FloatArray) -> FloatArray:
     return u
 
 
-def mixture_of(route: Route, pooled: Pooled) -> Mixture:
+def mixture_of(route: LogLinear | Energies, pooled: Pooled) -> Mixture:
     """Solve for the f_k of a route and return the mixture of the pooled frames."""
     offsets = route.offsets(pooled)
     u = reduced_at(route, pooled.betas)
     return Mixture.build(u, offsets, pooled.origin, pooled.weights, pooled.blocks)
-
-
-def mean_route(routes: Sequence[LogLinear]) -> LogLinear:
-    """Return the route of the mean h and c; a member without c counts as c = 0."""
-    order = max(route.coefficients.shape[1] for route in routes)
-    padded = [
-        np.pad(r.coefficients, ((0, 0), (0, order - r.coefficients.shape[1]))) for r in routes
-    ]
-    return LogLinear(np.mean(padded, axis=0), routes[0].beta0)
 
 
 @contextmanager
@@ -195,64 +185,203 @@ def tilted_log_linear(u: FloatArray, kt_reference: float) -> LogLinear:
     return LogLinear(kt_reference * (u**2).sum(axis=1, keepdims=True) / 2, 0.0)
 
 
-def learn_ensemble(
-    v: Standardised,
-    pooled: Pooled,
-    n_members: int,
-    rs: np.random.RandomState,
-    rng: np.random.Generator,
-    n_threads: int | None,
-) -> list[LogLinear]:
-    """Fit h once on all frames, or `n_members` times on bootstraps over blocks, through joblib."""
-    seeds = rs.randint(2**31 - 1, size=n_members)
-    draws = [pooled.weights if n_members == 1 else pooled.resampled(rng) for _ in seeds]
-    return each(
-        (learn_log_linear, (v, pooled, weights, int(seed), n_threads))
-        for weights, seed in zip(draws, seeds, strict=True)
-    )
+@dataclass(frozen=True)
+class Curved:
+    """A route with more heat capacity, that no frames at two temperatures can tell from it.
+
+    u + C (log beta - its secant between the two): a heat capacity C (in k_B), the same at every
+    temperature, and no change at the simulated ones.
+    """
+
+    route: Route
+    heat_capacity: FloatArray
+    betas: FloatArray
+
+    def reduced(self, beta: float) -> FloatArray:
+        """Return u(n), shape (n_frames,)."""
+        first = float(self.betas[0])
+        change = float(np.log(beta / first)) - self._secant * (beta - first)
+        return self.route.reduced(beta) + change * self.heat_capacity
+
+    def derivatives(self, beta: float) -> tuple[FloatArray, FloatArray | None]:
+        """Return du/dbeta and its own derivative."""
+        slope, curvature = self.route.derivatives(beta)
+        own = -self.heat_capacity / beta**2
+        slope = slope + (1 / beta - self._secant) * self.heat_capacity
+        return slope, own if curvature is None else curvature + own
+
+    @property
+    def _secant(self) -> float:
+        return float(np.diff(np.log(self.betas))[0] / np.diff(self.betas)[0])
+
+
+# ------------------------------------------------------------------ learning h
 
 
 def learn_log_linear(
-    v: Standardised, pooled: Pooled, weights: FloatArray, seed: int, n_threads: int | None
-) -> LogLinear:
+    v: Standardised,
+    pooled: Pooled,
+    n_replicates: int,
+    rs: np.random.RandomState,
+    rng: np.random.Generator,
+    n_threads: int | None,
+) -> tuple[LogLinear, list[tuple[LogLinear, Replicate]]]:
     """Fit h(v), and c(v) too where there are three temperatures and it helps held-out frames.
+
+    A network is trained for a while. What it is linear in stays; how it depends on that is then
+    solved for exactly on all frames, and once more for each bootstrap over blocks. Bootstraps take
+    turns on four networks, so that their spread is that of networks too, and the mean answers.
 
     Parameters
     ----------
     v : Standardised of shape (n_frames, n_inputs)
         What h reads.
     pooled : Pooled
-    weights : ndarray of shape (n_frames,)
-        Of this fit; a bootstrap's have zeros.
-    seed : int
+    n_replicates : int
+        Bootstraps; without any, one network.
+    rs : RandomState
+        Of the networks.
+    rng : Generator
+        Of the bootstraps.
     n_threads : int or None
+
+    Returns
+    -------
+    LogLinear
+    list of (LogLinear, Replicate)
+        What each bootstrap would have answered by.
     """
+    seeds = [int(seed) for seed in rs.randint(2**31 - 1, size=N_NETWORKS if n_replicates else 1)]
+    draws = [pooled.resampled(rng) for _ in range(n_replicates)]
     with torch_for_fit(n_threads):
-        found = _fit_classifier(v, pooled, weights, seed, second_order=False)
+        fits = [_fit(v, pooled, seed, second_order=False) for seed in seeds]
         if len(pooled.betas) > 2:
-            second = _fit_classifier(v, pooled, weights, seed, second_order=True)
-            found = min(found, second, key=lambda result: result[0])
-    return found[1]
+            second = [_fit(v, pooled, seed, second_order=True) for seed in seeds]
+            fits = min(fits, second, key=lambda found: sum(fit.held_out_loss for fit in found))
+        found = [_solved(fit, v, pooled, draws[k :: len(fits)]) for k, fit in enumerate(fits)]
+    mean = np.mean([route.coefficients for route, _ in found], axis=0)
+    answer = LogLinear(mean, float(pooled.betas.mean()), [r for fit in fits for r in fit.history])
+    return answer, [replicate for _, replicates in found for replicate in replicates]
 
 
-def _fit_classifier(
-    v: Standardised, pooled: Pooled, weights: FloatArray, seed: int, *, second_order: bool
-) -> tuple[float, LogLinear]:
+def _solved(
+    fit: _Fit, v: Standardised, pooled: Pooled, draws: list[FloatArray]
+) -> tuple[LogLinear, list[tuple[LogLinear, Replicate]]]:
+    """Solve one network's last layer on all frames and on some bootstraps."""
+    solutions = [fit.solve(pooled.weights)]
+    solutions += [fit.solve(weights, solutions[0]) for weights in draws]
+    beta0 = float(pooled.betas.mean())
+    answer, *others = (LogLinear(hc, beta0) for hc in fit.coefficients(v, solutions))
+    return answer, [
+        (route, Replicate.build(reduced_at(route, pooled.betas), solution.f.numpy(), weights))
+        for route, solution, weights in zip(others, solutions[1:], draws, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A trained network and the problem of its last layer."""
+
+    units: Callable[[FloatArray], torch.Tensor]
+    order: int
+    width: float
+    rows: IntArray
+    problem: LastLayer
+    ridge: float
+    held_out_loss: float
+    history: list[Record]
+
+    def solve(self, weights: FloatArray, start: Solution | None = None) -> Solution:
+        """Solve for the last layer, frames weighing this much, from another solution."""
+        return self.problem.solve(torch.from_numpy(weights[self.rows]), self.ridge, start)
+
+    def coefficients(self, v: Standardised, solutions: list[Solution]) -> list[FloatArray]:
+        """Return h (and c) of every frame for each solution, shape (n_frames, order)."""
+        slopes = torch.cat([solution.slopes for solution in solutions], dim=1)
+        slopes = slopes / self.width ** torch.arange(1, self.order + 1).repeat(len(solutions))
+        shape = (-1, len(solutions), self.order)
+        parts = ((self.units(block) @ slopes).reshape(shape).numpy() for block in v.blocks())
+        hc = np.empty((len(solutions), len(v), self.order))
+        filled(hc.swapaxes(0, 1), parts)
+        return [*hc]
+
+
+def _fit(v: Standardised, pooled: Pooled, seed: int, *, second_order: bool) -> _Fit:
+    """Train a network, and choose by held-out frames how hard to hold back its last layer."""
+    classifier, history = _train(v, pooled, seed, second_order=second_order)
+    n_units = v.shape[1] + HIDDEN[-1]
+    rows = thin(np.arange(len(v)), max(1, MOST_NUMBERS // n_units))
+    found = torch.empty(len(rows), n_units, dtype=torch.float64)
+    parts = (rows[k : k + AT_ONCE] for k in range(0, len(rows), AT_ONCE))
+    filled(found, (_units(classifier, v[part]) for part in parts))
+    centre, scale = found.mean(dim=0), found.std(dim=0)
+    # one scale for all hidden units: one that only rare frames switch on stays small
+    scale[: HIDDEN[-1]] = scale[: HIDDEN[-1]].square().mean().sqrt()
+    scale[~(scale > LEAST_SCALE)] = 1.0
+    found -= centre
+    found /= scale
+    powers = powers_of(torch.from_numpy(_steps(pooled)), classifier.order)
+    problem = LastLayer(found, torch.from_numpy(pooled.origin[rows]).long(), powers)
+    ridge, losses = _best_ridge(problem, pooled.weights[rows], pooled.held_out[rows])
+    record: Record = dict(zip(("loss", "held_out_loss"), losses, strict=True))
+    record |= {"iteration": len(RIDGES), "learning_rate": 0.0, "stage": "last layer of h"}
+    return _Fit(
+        lambda block: (_units(classifier, block) - centre) / scale,
+        classifier.order,
+        float(np.ptp(pooled.betas)),
+        rows,
+        problem,
+        ridge,
+        losses[1],
+        [*history, record],
+    )
+
+
+def _steps(pooled: Pooled) -> FloatArray:
+    """Return beta_k - beta_0 in units of the simulated range."""
+    return np.asarray((pooled.betas - pooled.betas.mean()) / np.ptp(pooled.betas))
+
+
+def _units(classifier: TemperatureClassifier, block: FloatArray) -> torch.Tensor:
+    with torch.no_grad():
+        return classifier.units(torch.from_numpy(block))
+
+
+def _best_ridge(
+    problem: LastLayer, weights: FloatArray, held_out: NDArray[np.bool_]
+) -> tuple[float, tuple[float, float]]:
+    """Return the ridge with the lowest held-out loss, and its losses in training and held out."""
+    used = weights > 0
+    train, judged = np.flatnonzero(~held_out & used), np.flatnonzero(held_out & used)
+    parts = []
+    for chosen in (train if len(train) else judged, judged if len(judged) else train):
+        index = torch.from_numpy(chosen)
+        parts.append((problem.at(index), torch.from_numpy(weights[chosen])))
+    found, solution = [], None
+    for ridge in RIDGES:
+        solution = parts[0][0].solve(parts[0][1], ridge, solution)
+        losses = [part.loss(own, solution.slopes, solution.f) for part, own in parts]
+        found.append((ridge, (losses[0], losses[1])))
+    return min(found, key=lambda tried: tried[1][1])
+
+
+def _train(
+    v: Standardised, pooled: Pooled, seed: int, *, second_order: bool
+) -> tuple[TemperatureClassifier, list[Record]]:
+    """Train the network by stochastic gradients; return it in double precision."""
     generator = torch.Generator().manual_seed(seed)
-    beta0, width = float(pooled.betas.mean()), float(np.ptp(pooled.betas))
-    counts = np.bincount(pooled.origin, weights=weights, minlength=len(pooled.betas))
     classifier = TemperatureClassifier(
         n_inputs=v.shape[1],
-        steps=torch.tensor((pooled.betas - beta0) / width, dtype=torch.float32),
-        log_counts=torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32),
+        steps=torch.tensor(_steps(pooled), dtype=torch.float32),
+        log_counts=torch.tensor(np.log(pooled.counts / pooled.counts.sum()), dtype=torch.float32),
         hidden_features=HIDDEN,
         second_order=second_order,
         generator=generator,
     )
     x = features_of(v, torch.device("cpu"))
-    k, w = as_index(pooled.origin), torch.tensor(weights, dtype=torch.float32)
-    train = np.flatnonzero(~pooled.held_out & (weights > 0))
-    judged = np.flatnonzero(pooled.held_out & (weights > 0))
+    k, w = as_index(pooled.origin), torch.tensor(pooled.weights, dtype=torch.float32)
+    train = np.flatnonzero(~pooled.held_out & (pooled.weights > 0))
+    judged = np.flatnonzero(pooled.held_out & (pooled.weights > 0))
     judge = x.at(as_index(thin(judged if len(judged) else train, MOST_HELD_OUT)))
 
     def loss(batch: Batch) -> torch.Tensor:
@@ -267,11 +396,6 @@ def _fit_classifier(
         PLAN,
     )
     warn_of_rollbacks(outcome, "temperature classifier")
-    hc, double = np.empty((len(v), 1 + second_order)), classifier.double()
-    with torch.no_grad():
-        filled(hc, (double(torch.from_numpy(block)) for block in v.blocks()))
-    hc -= hc.mean(axis=0)
-    hc /= width ** np.arange(1, hc.shape[1] + 1)
     for record in outcome.history:
         record["stage"] = "temperature classifier"
-    return outcome.best, LogLinear(hc, beta0, outcome.history)
+    return classifier.double(), outcome.history

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,9 +13,12 @@ from scipy.optimize import brentq
 from sklearn.utils.validation import check_is_fitted
 
 from latflow._validation import check_per_frame, check_state
-from latflow.estimators.reweighting import LogLinear, Pooled, Route, mean_route, mixture_of
+from latflow.estimators.reweighting import Curved, Pooled, Route
 from latflow.thermodynamics import (
     Mixture,
+    Pool,
+    Replicate,
+    StateMoments,
     state_differences,
     state_moments,
 )
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["MeltingTemperature", "StateThermodynamicsMixin"]
 
 FloatArray = NDArray[np.float64]
-Member = tuple[Route, Mixture]
+Member = tuple[Route, Pool]
+Pairs = Sequence[tuple[int, Sequence[int]]]
+# of (route, pool, inverse temperature): values and their standard errors
+Statistic = Callable[[Route, Pool, float], tuple[FloatArray, FloatArray]]
 
 QUANTITIES = ("free_energy", "energy", "entropy", "heat_capacity")
 N_SEARCHED = 60
@@ -56,11 +62,11 @@ class StateThermodynamicsMixin:
     z_: FloatArray
     labels_: NDArray[np.int64]
     _lengths: NDArray[np.int64] | None
-    _mixtures: list[Mixture]
-    _routes: list[Route]
     _pooled: Pooled
-    _averaged: Member | None = None
-    _mbar: Member | None = None
+    _answer: tuple[Route, Mixture] | None
+    _replicates: tuple[tuple[Route, Replicate], ...]
+    _hidden: FloatArray | None
+    _mbar: tuple[Route, Mixture] | None
     _beta: Callable[[ArrayLike], FloatArray]
     _named: Callable[[float | None], float]
     _range: Callable[[], tuple[float, float]]
@@ -78,14 +84,15 @@ class StateThermodynamicsMixin:
         Returns
         -------
         DataFrame
-            Index `temperature`, columns `value` and `standard_error`. The error comes from blocks
-            of the trajectories and, with `n_estimators` above 1, from the spread of h.
+            Index `temperature`, columns `value` and `standard_error`: of the frames, with
+            `n_estimators` above 1 of h too, and of what two temperatures cannot show
+            (`hidden_heat_capacity`).
         """
         check_is_fitted(self)
         if self._lengths is not None:
             values = spread(values, [int(n) for n in self._lengths], "values")
         column = check_per_frame(values, len(self.z_), "values")[:, None]
-        rows = {t: self._average(column, t) for t in self._all_named(temperatures)}
+        rows = {t: self._estimate(t, _mean_of(column)) for t in self._all_named(temperatures)}
         return pd.DataFrame(
             {
                 "value": [float(mean[0]) for mean, _ in rows.values()],
@@ -108,12 +115,10 @@ class StateThermodynamicsMixin:
             :meth:`expectation`.
         """
         check_is_fitted(self)
-        n_states = self.estimator_.n_states_
-        member = np.eye(n_states)[self.labels_]
         wanted = self._all_named(temperatures)
-        found = [self._average(member, t) for t in wanted]
+        found = [self._estimate(t, lambda *at: self._moments(*at).populations()) for t in wanted]
         index = pd.MultiIndex.from_product(
-            [wanted, range(n_states)], names=["temperature", "state"]
+            [wanted, range(self.estimator_.n_states_)], names=["temperature", "state"]
         )
         return pd.DataFrame(
             {
@@ -152,16 +157,15 @@ class StateThermodynamicsMixin:
         n_states = self.estimator_.n_states_
         if reference is not None:
             check_state(reference, n_states, "reference")
-        rows = {}
-        for t in self._all_named(temperatures):
-            for state in range(n_states):
-                others = _others(state, n_states) if reference is None else [reference]
-                rows[t, state] = self._differences(t, state, others)
+        wanted, states = self._all_named(temperatures), range(n_states)
+        others = [_others(s, n_states) if reference is None else [reference] for s in states]
+        pairs = list(zip(states, others, strict=True))
+        rows = [row for t in wanted for row in self._differences(t, pairs)]
         names = [*QUANTITIES, *(f"{name}_error" for name in QUANTITIES)]
         if self._mbar is not None:
             names += ["free_energy_mbar", "free_energy_mbar_error", "free_energy_difference"]
-        index = pd.MultiIndex.from_tuples(list(rows), names=["temperature", "state"])
-        return pd.DataFrame(list(rows.values()), index=index, columns=names)
+        index = pd.MultiIndex.from_product([wanted, states], names=["temperature", "state"])
+        return pd.DataFrame(rows, index=index, columns=names)
 
     def melting_temperature(self, state: int) -> MeltingTemperature:
         """Return where a state holds half of the population, with its standard error.
@@ -177,8 +181,7 @@ class StateThermodynamicsMixin:
         -------
         MeltingTemperature
             (temperature, standard_error, slope); NaN where the population does not cross one half,
-            and a warning says so. The error alone is NaN where a member of the ensemble has no
-            crossing.
+            and a warning says so. The error is the free energy's there over its slope.
 
         Raises
         ------
@@ -192,7 +195,7 @@ class StateThermodynamicsMixin:
         others = _others(state, n_states)
         if not others:
             raise ValueError("Expected a model with two states or more, got one with one state.")
-        t, error, slope = self._melting_point(self._consensus, state, others)
+        t = self._melting_point(state)
         if np.isnan(t):
             low, high = self._range()
             warnings.warn(
@@ -201,99 +204,100 @@ class StateThermodynamicsMixin:
                 UserWarning,
                 stacklevel=2,
             )
-        elif len(self._routes) > 1:
-            found = [self._melting_point(member, state, others)[0] for member in self._members]
-            error = float(np.hypot(error, np.std(found, ddof=1)))  # NaN if one of them has none
-        return MeltingTemperature(t, error, slope)
+            return MeltingTemperature(np.nan, np.nan, np.nan)
+        (values,), (errors,) = self._estimate(t, self._difference(t, [(state, others)]))
+        # d (F / k_B T) / dT = -U / (k_B T^2), and p (1 - p) = 1/4 there
+        slope = values[1] / (self.estimator_.boltzmann_constant * t * t)
+        return MeltingTemperature(t, float(abs(errors[0] / values[1]) * t), float(slope / 4))
 
     # -------------------------------------------------------------- inside
 
     @property
-    def _members(self) -> list[Member]:
-        return list(zip(self._routes, self._mixtures, strict=True))
+    def _fitted(self) -> tuple[Route, Mixture]:
+        """What answers."""
+        assert self._answer is not None  # noqa: S101 - `_named` was asked before
+        return self._answer
 
-    @property
-    def _consensus(self) -> Member:
-        """What answers: the only member, or the mean h of all of them.
+    def _estimate(self, temperature: float, statistic: Statistic) -> tuple[FloatArray, FloatArray]:
+        """Return a statistic at a temperature and its standard error.
 
-        One h far off weighs little in a mean of h, and much in a mean of weights.
+        Of bootstraps, or of blocks where there are none; and of the hidden heat capacities.
         """
-        if len(self._routes) == 1:
-            return self._members[0]
-        return self._averaged or self._average_members()
-
-    def _average_members(self) -> Member:
-        route = mean_route([route for route in self._routes if isinstance(route, LogLinear)])
-        return route, mixture_of(route, self._pooled)
-
-    def _estimate(
-        self, statistic: Callable[[Member], tuple[FloatArray, FloatArray]]
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return a statistic and its error: of blocks, and of the spread over members."""
-        value, error = statistic(self._consensus)
-        if len(self._routes) > 1:
-            values = np.array([statistic(member)[0] for member in self._members])
-            error = np.sqrt(error**2 + values.var(axis=0, ddof=1))
+        beta = float(self._beta(temperature))
+        value, error = statistic(*self._fitted, beta)
+        if self._replicates:
+            others = [statistic(*member, beta)[0] for member in self._replicates]
+            error = np.std(others, axis=0, ddof=1)
+        for member in self._hidden_members():
+            error = np.hypot(error, statistic(*member, beta)[0] - value)
         return value, error
 
-    def _differences(self, t: float, state: int, others: Sequence[int]) -> list[float]:
-        value, error = self._estimate(lambda m: self._member_differences(m, t, state, others))
-        row = [*value, *error]
-        if self._mbar is not None:
-            mbar, mbar_error = self._member_differences(self._mbar, t, state, others)
-            row += [mbar[0], mbar_error[0], value[0] - mbar[0]]
-        return row
+    def _hidden_members(self) -> Iterator[Member]:
+        """Yield what would answer had one state one standard deviation more of heat capacity."""
+        if self._hidden is None:
+            return
+        route, mixture = self._fitted
+        pool = Replicate(mixture.log_weights(np.zeros(1)))
+        for state, heat_capacity in enumerate(self._hidden):
+            own = np.where(self.labels_ == state, heat_capacity, 0.0)
+            yield Curved(route, own, self._pooled.betas), pool
 
-    def _member_differences(
-        self, member: Member, t: float, state: int, others: Sequence[int]
-    ) -> tuple[FloatArray, FloatArray]:
-        route, mixture = member
-        beta = float(self._beta(t))
-        moments = state_moments(
-            mixture, route.reduced(beta), self.labels_, self.estimator_.n_states_,
+    def _moments(self, route: Route, pool: Pool, beta: float) -> StateMoments:
+        return state_moments(
+            pool, route.reduced(beta), self.labels_, self.estimator_.n_states_,
             *route.derivatives(beta),
         )  # fmt: skip
-        return state_differences(moments, state, others, t, self.estimator_.boltzmann_constant)
 
-    def _melting_point(
-        self, member: Member, state: int, others: Sequence[int]
-    ) -> tuple[float, float, float]:
-        """Return temperature, error and slope of the crossing nearest to the simulations."""
+    def _difference(self, t: float, pairs: Pairs) -> Statistic:
+        """Return (F, U, S, C) of states less those of others, one row a pair, as a statistic."""
+        constant = self.estimator_.boltzmann_constant
+
+        def statistic(*at: Any) -> tuple[FloatArray, FloatArray]:
+            moments = self._moments(*at)
+            found = [state_differences(moments, *pair, t, constant) for pair in pairs]
+            values, errors = zip(*found, strict=True)
+            return np.array(values), np.array(errors)
+
+        return statistic
+
+    def _differences(self, t: float, pairs: Pairs) -> FloatArray:
+        """Return the rows of :meth:`thermodynamics` at one temperature."""
+        statistic = self._difference(t, pairs)
+        value, error = self._estimate(t, statistic)
+        columns = [value, error]
+        if self._mbar is not None:
+            mbar, mbar_error = (x[:, :1] for x in statistic(*self._mbar, float(self._beta(t))))
+            columns += [mbar, mbar_error, value[:, :1] - mbar]
+        return np.hstack(columns)
+
+    def _melting_point(self, state: int) -> float:
+        """Return the crossing nearest to the simulated temperatures, or NaN."""
         low, high = self._range()
         grid = 1 / np.linspace(1 / low, 1 / high, N_SEARCHED)
-        route, mixture = member
         own = self.labels_ == state
 
         def balance(t: float) -> float:
-            return (
-                float(mixture.frame_weights(route.reduced(float(self._beta(t))))[own].sum()) - 0.5
-            )
+            return float(self._weights(float(self._beta(t)))[own].sum()) - 0.5
 
         values = np.array([balance(t) for t in grid])
         crossings = np.flatnonzero(np.diff(np.sign(values)))
         if not len(crossings):
-            return np.nan, np.nan, np.nan
+            return np.nan
         middle = np.clip(grid[crossings], self.temperatures_[0], self.temperatures_[-1])
         k = crossings[np.argmin(np.abs(np.log(grid[crossings] / middle)))]
-        t = float(brentq(balance, grid[k], grid[k + 1], xtol=1e-9 * grid[k]))
-        values, errors = self._member_differences(member, t, state, others)
-        kt = self.estimator_.boltzmann_constant * t
-        # d (F / k_B T) / dT = -U / (k_B T^2), and p (1 - p) = 1/4 there
-        slope = values[1] / (kt * t)
-        return t, float(errors[0] / kt / abs(slope)), float(slope / 4)
+        return float(brentq(balance, grid[k], grid[k + 1], xtol=1e-9 * grid[k]))
 
     def _all_named(self, temperatures: ArrayLike) -> list[float]:
         return [self._named(float(t)) for t in np.atleast_1d(np.asarray(temperatures, dtype=float))]
 
-    def _average(self, values: FloatArray, temperature: float) -> tuple[FloatArray, FloatArray]:
-        """Return means of the columns of `values` and their errors."""
-        beta = float(self._beta(temperature))
 
-        def statistic(member: Member) -> tuple[FloatArray, FloatArray]:
-            route, mixture = member
-            return mixture.average(values, mixture.frame_weights(route.reduced(beta)))
+def _mean_of(values: FloatArray) -> Statistic:
+    """Return the means of the columns of `values`, as a statistic."""
 
-        return self._estimate(statistic)
+    def statistic(route: Route, pool: Pool, beta: float) -> tuple[FloatArray, FloatArray]:
+        return pool.average(values, pool.frame_weights(route.reduced(beta)))
+
+    return statistic
 
 
 def _others(state: int, n_states: int) -> list[int]:

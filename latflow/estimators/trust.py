@@ -59,9 +59,9 @@ class TrustMixin(StateThermodynamicsMixin):
             - `effective_sample_size`: Kish's, of the frames' weights;
             - `overlap`: the same as a share of that at the nearest simulated temperature;
             - `inside`: whether the temperature lies in the simulated range;
-            - `spread`: largest standard deviation, over the ensemble of h, of the change of a
+            - `spread`: largest standard deviation, over the bootstraps, of the change of a
               population from the nearest simulated temperature, as a share of the largest change
-              (of 0.02 at least); NaN with one estimator;
+              (of 0.02 at least); NaN with `n_estimators=1`;
             - `support`: "supported" inside the range with an overlap of at least 0.9,
               "extrapolated" where the overlap is at least 0.05 and the spread at most 0.5,
               "unsupported" otherwise. docs/trust.md says what these classes are worth.
@@ -175,19 +175,15 @@ class TrustMixin(StateThermodynamicsMixin):
 
     def _spread(self, t: float, nearest: float) -> float:
         """Return the ensemble's spread of the change of populations, as a share of it."""
-        if len(self._routes) < 2:
+        if not self._replicates:
             return np.nan
-        n_states = self.estimator_.n_states_
-        here, there = (
-            np.array(
-                [
-                    np.bincount(self.labels_, mixture.frame_weights(route.reduced(beta)), n_states)
-                    for route, mixture in self._members
-                ]
-            )
-            for beta in (float(self._beta(t)), float(self._beta(nearest)))
-        )
-        change = here - there
+
+        def populations(temperature: float) -> FloatArray:
+            beta = float(self._beta(temperature))
+            found = [self._moments(*member, beta).populations()[0] for member in self._replicates]
+            return np.array(found)
+
+        change = populations(t) - populations(nearest)
         size = max(np.abs(change.mean(axis=0)).max(), LEAST_CHANGE)
         return float(change.std(axis=0, ddof=1).max() / size)
 

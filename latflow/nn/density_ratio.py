@@ -11,14 +11,27 @@ with h the potential energy it is MBAR. Energies are in units of the simulated r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from latflow.nn.networks import linear, mlp
 
-__all__ = ["TemperatureClassifier"]
+__all__ = ["LastLayer", "Solution", "TemperatureClassifier", "powers_of"]
+
+MOST_STEPS = 100
+CLOSE = 1e-10  # nats a frame that another step would still gain
+STALE = 0.1  # of the last gain: a curvature that leaves more is computed anew
+JITTER = 1e-12
+SHORTEST = 1e-6
+AT_ONCE = 2**15  # rows of units
+
+
+def powers_of(steps: Tensor, order: int) -> Tensor:
+    """Return the factors of h (and c) in u_k: shape (order, n_temperatures)."""
+    return torch.stack((steps, steps**2 / 2))[:order]
 
 
 class TemperatureClassifier(nn.Module):
@@ -51,26 +64,155 @@ class TemperatureClassifier(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        n_outputs = 2 if second_order else 1
+        self.order = 2 if second_order else 1
         self.register_buffer("steps", steps)
         self.register_buffer("log_counts", log_counts)
+        self.net = mlp((n_inputs, *hidden_features), generator)
         # a linear part and unbounded units: h goes on growing where only one temperature went
-        self.linear = linear(n_inputs, n_outputs, generator)
-        self.net = mlp((n_inputs, *hidden_features, n_outputs), generator)
+        self.last = linear(n_inputs + hidden_features[-1], self.order, generator)
         self.f = nn.Parameter(torch.zeros(len(steps)))
+
+    def units(self, v: Tensor) -> Tensor:
+        """Return what h and c are linear in: the last hidden units, and v itself."""
+        return torch.cat((torch.relu(self.net(v)), v), dim=1)
 
     def forward(self, v: Tensor) -> Tensor:
         """Return h(v) and, if learned, c(v): shape (n, 1) or (n, 2)."""
-        hc: Tensor = self.net(v) + self.linear(v)
+        hc: Tensor = self.last(self.units(v))
         return hc
 
     def reduced_energies(self, v: Tensor) -> Tensor:
         """Return u_k(v), shape (n, n_temperatures)."""
-        powers = torch.stack((self.steps, self.steps**2 / 2))
-        hc = self.forward(v)
-        return hc @ powers[: hc.shape[1]]
+        return self.forward(v) @ powers_of(self.steps, self.order)
 
     def loss(self, v: Tensor, k: Tensor) -> Tensor:
         """Return -log p(k | v) for every row."""
         logits = self.log_counts + self.f - self.reduced_energies(v)
         return cross_entropy(logits, k, reduction="none")
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where the last layer's likelihood is highest.
+
+    Attributes
+    ----------
+    slopes : Tensor of shape (n_units, order)
+        Of h (and c) in the units.
+    f : Tensor of shape (n_temperatures,)
+        log n_k + f_k, the first 0.
+    factor : Tensor
+        Cholesky factor of a curvature near the solution, which warm starts save computing.
+    """
+
+    slopes: Tensor
+    f: Tensor
+    factor: Tensor | None
+
+
+class LastLayer:
+    """Reverse logistic regression on fixed units: a convex problem, solved by Newton's method.
+
+    Parameters
+    ----------
+    units : Tensor of shape (n_rows, n_units)
+        In double precision.
+    k : Tensor of int, shape (n_rows,)
+    powers : Tensor of shape (order, n_temperatures)
+        Factors of h (and c) in u_k; see :func:`powers_of`.
+    """
+
+    def __init__(self, units: Tensor, k: Tensor, powers: Tensor) -> None:
+        self.units, self.k, self.powers = units, k, powers
+
+    def at(self, rows: Tensor) -> LastLayer:
+        """Return the problem of some rows."""
+        return LastLayer(self.units[rows], self.k[rows], self.powers)
+
+    def log_probabilities(self, slopes: Tensor, f: Tensor) -> Tensor:
+        """Return log p(k | v), shape (n_rows, n_temperatures)."""
+        return torch.log_softmax(f - self.units @ slopes @ self.powers, dim=1)
+
+    def loss(self, weights: Tensor, slopes: Tensor, f: Tensor) -> float:
+        """Return the weighted mean of -log p(k | v)."""
+        own = self.log_probabilities(slopes, f).gather(1, self.k[:, None])[:, 0]
+        return -float(weights @ own / weights.sum())
+
+    def solve(self, weights: Tensor, ridge: float, start: Solution | None = None) -> Solution:
+        """Maximise the weighted mean log-likelihood less ridge / 2 times the squared slopes.
+
+        A curvature serves for as many steps as it converges fast (Shamanskii's method).
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_rows,)
+        ridge : float
+        start : Solution, optional
+        """
+        order, n = self.powers.shape
+        share = weights / weights.sum()
+        if start is None:
+            slopes, f = self.units.new_zeros(self.units.shape[1], order), self.units.new_zeros(n)
+            factor = None
+        else:
+            slopes, f, factor = start.slopes, start.f, start.factor
+        value, before = self._value(share, ridge, slopes, f), torch.inf
+        for _ in range(MOST_STEPS):
+            p = self.log_probabilities(slopes, f).exp()
+            gradient = self._gradient(share, ridge, slopes, p)
+            step, gain = (None, torch.inf) if factor is None else _newton(factor, gradient)
+            if step is None or gain > STALE * before:
+                factor = torch.linalg.cholesky(self._curvature(share, ridge, p))
+                step, gain = _newton(factor, gradient)
+            if gain < CLOSE:
+                break
+            before, last, length = gain, value, 1.0
+            along = step[: slopes.numel()].reshape(order, -1).T
+            shift = torch.cat((f.new_zeros(1), step[slopes.numel() :]))
+            while True:
+                tried = slopes - length * along, f - length * shift
+                value = self._value(share, ridge, *tried)
+                if value <= last or length < SHORTEST:
+                    break
+                length /= 2
+            slopes, f = tried
+        return Solution(slopes, f, factor)
+
+    def _value(self, share: Tensor, ridge: float, slopes: Tensor, f: Tensor) -> float:
+        return self.loss(share, slopes, f) + ridge / 2 * float((slopes**2).sum())
+
+    def _gradient(self, share: Tensor, ridge: float, slopes: Tensor, p: Tensor) -> Tensor:
+        residual = share[:, None] * (one_hot(self.k, p.shape[1]) - p)
+        of_slopes = self.units.T @ (residual @ self.powers.T) + ridge * slopes
+        return torch.cat((of_slopes.T.reshape(-1), -residual.sum(dim=0)[1:]))
+
+    def _curvature(self, share: Tensor, ridge: float, p: Tensor) -> Tensor:
+        """Return the covariances of the logits' derivatives over p(k | v), averaged over rows."""
+        (order, n), m = self.powers.shape, self.units.shape[1]
+        mean = p @ self.powers.T
+        found = self.units.new_zeros(order * m + n - 1, order * m + n - 1)
+        slopes, free = slice(0, order * m), slice(order * m, None)
+        for rows in (slice(k, k + AT_ONCE) for k in range(0, len(p), AT_ONCE)):
+            units, own, here, w = self.units[rows], p[rows], mean[rows], share[rows, None]
+            for a in range(order):
+                at = slice(a * m, (a + 1) * m)
+                for b in range(order):
+                    both = (own @ (self.powers[a] * self.powers[b]))[:, None]
+                    both = both - here[:, a : a + 1] * here[:, b : b + 1]
+                    found[at, b * m : (b + 1) * m] += units.T @ (w * both * units)
+                found[at, free] -= (
+                    units.T @ (w * own * (self.powers[a] - here[:, a : a + 1]))[:, 1:]
+                )
+            found[free, free] += (
+                torch.diag((w * own).sum(dim=0)[1:]) - own[:, 1:].T @ (w * own)[:, 1:]
+            )
+        found[free, slopes] = found[slopes, free].T
+        found.diagonal()[slopes] += ridge
+        found.diagonal()[:] += JITTER
+        return found
+
+
+def _newton(factor: Tensor, gradient: Tensor) -> tuple[Tensor, float]:
+    """Return the step to subtract, and what a quadratic function would gain by it."""
+    step = torch.cholesky_solve(gradient[:, None], factor)[:, 0]
+    return step, float(gradient @ step) / 2
