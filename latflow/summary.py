@@ -117,8 +117,8 @@ def _about(model: Model, wanted: list[float]) -> Section:
     if lost:
         text += (
             f"\n\nAt {_listed(lost)} {unit}".rstrip() + " too few training frames carry the "
-            "weight, or the ensemble disagrees: what is said there is unsupported, and free-energy "
-            "surfaces are withheld."
+            "weight, or the bootstraps disagree: what is said there is unsupported, and "
+            "free-energy surfaces are withheld."
         )
     return Section("", text)
 
@@ -171,9 +171,9 @@ def _roads(model: Model) -> Section | None:
 def _populations(model: Model, wanted: list[float]) -> Section:
     if isinstance(model, TemperatureExtrapolator) and wanted:
         text = (
-            "Equilibrium population of each state ± one standard error over blocks of the "
-            "trajectories and, of an ensemble, over its members. Effective frames: Kish's "
-            "effective sample size of the frames' weights."
+            "Equilibrium population of each state ± one standard error: of the sampled "
+            "trajectories and, away from two simulated temperatures, of heat capacities that these "
+            "cannot show. Effective frames: Kish's effective sample size of the frames' weights."
         )
     else:
         text = "Share of the frames in each state."

@@ -92,7 +92,7 @@ class TestFit:
         inner = LaTFEstimator(
             5, encoder="linear", boltzmann_constant=1.0, max_iter=60, random_state=3
         )
-        ours = TemperatureExtrapolator(inner, max_iter=60, random_state=3)
+        ours = TemperatureExtrapolator(inner, n_estimators=20, max_iter=60, random_state=3)
         ours.fit([np.load("cold.npy"), np.load("hot.npy")], temperature=[COLD, HOT])
         theirs = latflow.load("model.latflow")
         np.testing.assert_allclose(theirs.sample(5, 1.0, 0), ours.sample(5, 1.0, 0), rtol=1e-6)
@@ -378,7 +378,10 @@ class TestFromTrajectoryFiles:
         assert main(["fit", *FILES, "--temperature", "300", "450", *options, *SHORT]) == 0
         data = featurize(FILES, "top.pdb", Torsions(("psi", "phi")), stride=2)
         ours = TemperatureExtrapolator(
-            LaTFEstimator(5, max_iter=100, random_state=0), max_iter=100, random_state=0
+            LaTFEstimator(5, max_iter=100, random_state=0),
+            n_estimators=20,
+            max_iter=100,
+            random_state=0,
         ).fit(data.trajectories, temperature=[300, 450])
         theirs = latflow.load("model.latflow")
         np.testing.assert_allclose(theirs.sample(5, 350, 0), ours.sample(5, 350, 0), rtol=1e-6)
@@ -564,9 +567,9 @@ class TestReport:
         assert page_of("report.html").count("<img") == 2
 
     def test_far_away_is_called_unsupported(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["report", "model.latflow", "--at", "50"]) == 0
+        assert main(["report", "model.latflow", "--at", "0.1"]) == 0
         assert capsys.readouterr().out.splitlines()[-2].rstrip().endswith("unsupported")
-        assert "At 50 too few training frames" in page_of("report.html")
+        assert "At 0.1 too few training frames" in page_of("report.html")
 
     def test_default_temperatures(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["report", "model.latflow"]) == 0

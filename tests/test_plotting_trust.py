@@ -270,7 +270,7 @@ class TestSupport:
         display = SupportDisplay(support(overlap=(0.3, 0.1, 1, 1, 0.5, 0.1))).plot()
         assert display.disagree_.get_xdata().tolist() == [1.0]
         assert display.disagree_.get_ydata().tolist() == [0.3]
-        assert "estimators disagree" in legend(display)
+        assert "bootstraps disagree" in legend(display)
 
     def test_from_estimator_draws_its_support(self, melting: Any) -> None:
         model = melting[1]

@@ -44,7 +44,7 @@ N_NETWORKS = 4
 PLAN = Plan(max_iter=300, learning_rate=3e-2, batch_size=4096, weight_decay=1e-4, tol=1e-5)
 MOST_HELD_OUT = 20_000
 RIDGES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # on standardised units, in nats a frame
-MOST_NUMBERS = 2**25  # of units that the last layer is solved on: more frames are thinned out
+MOST_NUMBERS = 2**24  # of units that the last layer is solved on: more frames are thinned out
 AT_ONCE = 2**14  # rows
 LEAST_SCALE = 1e-8
 
@@ -323,8 +323,8 @@ def _fit(v: Standardised, pooled: Pooled, seed: int, *, second_order: bool) -> _
     powers = powers_of(torch.from_numpy(_steps(pooled)), classifier.order)
     problem = LastLayer(found, torch.from_numpy(pooled.origin[rows]).long(), powers)
     ridge, losses = _best_ridge(problem, pooled.weights[rows], pooled.held_out[rows])
-    record: Record = dict(zip(("loss", "held_out_loss"), losses, strict=True))
-    record |= {"iteration": len(RIDGES), "learning_rate": 0.0, "stage": "last layer of h"}
+    solved: Record = dict(zip(("loss", "held_out_loss"), losses, strict=True))
+    history.append(history[-1] | solved | {"iteration": PLAN.max_iter + 1, "learning_rate": 0.0})
     return _Fit(
         lambda block: (_units(classifier, block) - centre) / scale,
         classifier.order,
@@ -333,7 +333,7 @@ def _fit(v: Standardised, pooled: Pooled, seed: int, *, second_order: bool) -> _
         problem,
         ridge,
         losses[1],
-        [*history, record],
+        history,
     )
 
 
@@ -352,15 +352,12 @@ def _best_ridge(
 ) -> tuple[float, tuple[float, float]]:
     """Return the ridge with the lowest held-out loss, and its losses in training and held out."""
     used = weights > 0
-    train, judged = np.flatnonzero(~held_out & used), np.flatnonzero(held_out & used)
-    parts = []
-    for chosen in (train if len(train) else judged, judged if len(judged) else train):
-        index = torch.from_numpy(chosen)
-        parts.append((problem.at(index), torch.from_numpy(weights[chosen])))
+    train, judged = ~held_out & used, held_out & used
+    parts = [torch.from_numpy(weights * (part if part.any() else used)) for part in (train, judged)]
     found, solution = [], None
     for ridge in RIDGES:
-        solution = parts[0][0].solve(parts[0][1], ridge, solution)
-        losses = [part.loss(own, solution.slopes, solution.f) for part, own in parts]
+        solution = problem.solve(parts[0], ridge, solution)
+        losses = [problem.loss(part, solution.slopes, solution.f) for part in parts]
         found.append((ridge, (losses[0], losses[1])))
     return min(found, key=lambda tried: tried[1][1])
 

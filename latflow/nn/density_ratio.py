@@ -125,10 +125,6 @@ class LastLayer:
     def __init__(self, units: Tensor, k: Tensor, powers: Tensor) -> None:
         self.units, self.k, self.powers = units, k, powers
 
-    def at(self, rows: Tensor) -> LastLayer:
-        """Return the problem of some rows."""
-        return LastLayer(self.units[rows], self.k[rows], self.powers)
-
     def log_probabilities(self, slopes: Tensor, f: Tensor) -> Tensor:
         """Return log p(k | v), shape (n_rows, n_temperatures)."""
         return torch.log_softmax(f - self.units @ slopes @ self.powers, dim=1)

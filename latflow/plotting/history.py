@@ -169,7 +169,7 @@ def _loss_panels(history: Sequence[Mapping[str, Any]]) -> Iterator[LossPanel]:
 
 
 def _stages(records: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Split records where the stage's name changes or its count starts anew, as an ensemble's."""
+    """Split records where the stage's name changes or its count starts anew."""
     stages: list[list[Mapping[str, Any]]] = []
     for record in records:
         last = stages[-1][-1] if stages else {"stage": None, "iteration": 0}

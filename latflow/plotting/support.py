@@ -56,8 +56,8 @@ class SupportDisplay:
     thresholds_ : list of Line2D
         Least overlap of what is supported, and of what is extrapolated.
     disagree_ : Line2D or None
-        Temperatures with overlap enough that are unsupported all the same, because the estimators
-        of an ensemble disagree.
+        Temperatures with overlap enough that are unsupported all the same, because the bootstraps
+        disagree.
     shades_ : list of Rectangle
         The regions, from low temperatures to high.
     """
@@ -138,12 +138,12 @@ class SupportDisplay:
         return self
 
     def _draw_disagreement(self, t: Any, overlap: Any) -> None:
-        """Mark what the spread of the ensemble forbids."""
+        """Mark what the spread of the bootstraps forbids."""
         verdict = self.support["support"].to_numpy()
         apart = (overlap >= EXTRAPOLATED) & (verdict == "unsupported")
         self.disagree_: Any = None
         if apart.any():
-            style = {"marker": "x", "ls": "", "color": PALETTE[1], "label": "estimators disagree"}
+            style = {"marker": "x", "ls": "", "color": PALETTE[1], "label": "bootstraps disagree"}
             self.disagree_ = self.ax_.plot(t[apart], overlap[apart], **style)[0]
 
     def _label(self, overlap: Any) -> None:
