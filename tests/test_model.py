@@ -200,7 +200,7 @@ def test_classifier_is_reverse_logistic_regression():
         steps=steps,
         log_counts=torch.log(torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)),
         hidden_features=(8,),
-        second_order=True,
+        order=2,
         generator=torch.Generator().manual_seed(0),
     ).double()
     with torch.no_grad():

@@ -502,7 +502,7 @@ def test_the_file_holds_numbers_and_json_only(model: Any, tmp_path: Path) -> Non
         "Replicate",
         "TemperatureExtrapolator",
     }
-    assert {entry["dtype"] for entry in header.values()} <= {"F64", "I64", "I32", "BOOL"}
+    assert {entry["dtype"] for entry in header.values()} <= {"F64", "F32", "I64", "I32", "BOOL"}
     last = max(entry["data_offsets"][1] for entry in header.values())
     start = 8 + int.from_bytes(path.read_bytes()[:8], "little")
     assert path.stat().st_size == start + last  # nothing else

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from latflow._validation import import_extra
-from latflow.estimators.features import Batch, Standardised, features_of, filled
+from latflow.estimators.features import Batch, Features, Standardised, features_of, filled
 from latflow.estimators.stages import (
     as_index,
     evaluate,
@@ -251,31 +251,42 @@ def learn_log_linear(
     list of (LogLinear, Replicate)
         What each bootstrap would have answered by.
     """
-    seeds = [int(seed) for seed in rs.randint(2**31 - 1, size=N_NETWORKS if n_replicates else 1)]
-    draws = [pooled.resampled(rng) for _ in range(n_replicates)]
+    n_networks = N_NETWORKS if n_replicates else 1
+    seeds = [int(seed) for seed in rs.randint(2**31 - 1, size=n_networks)]
+    hc, history, replicates = np.zeros(1), [], []
     with torch_for_fit(n_threads):
-        fits = [_fit(v, pooled, seed, second_order=False) for seed in seeds]
-        if len(pooled.betas) > 2:
-            second = [_fit(v, pooled, seed, second_order=True) for seed in seeds]
-            fits = min(fits, second, key=lambda found: sum(fit.held_out_loss for fit in found))
-        found = [_solved(fit, v, pooled, draws[k :: len(fits)]) for k, fit in enumerate(fits)]
-    mean = np.mean([route.coefficients for route, _ in found], axis=0)
-    answer = LogLinear(mean, float(pooled.betas.mean()), [r for fit in fits for r in fit.history])
-    return answer, [replicate for _, replicates in found for replicate in replicates]
+        x = features_of(v, torch.device("cpu"))
+        orders = (1, 2) if len(pooled.betas) > 2 else (1,)
+        tried = [_fit(v, x, pooled, seeds[0], order) for order in orders]
+        fit = min(tried, key=lambda fit: fit.held_out_loss)
+        del tried
+        for k, seed in enumerate(seeds):
+            if k:
+                fit = _fit(v, x, pooled, seed, fit.order)
+            n_own = len(range(k, n_replicates, n_networks))
+            own, others = _solved(fit, v, pooled, [pooled.resampled(rng) for _ in range(n_own)])
+            hc = hc + own / n_networks
+            history += fit.history
+            replicates += others
+    return LogLinear(hc, float(pooled.betas.mean()), history), replicates
 
 
 def _solved(
     fit: _Fit, v: Standardised, pooled: Pooled, draws: list[FloatArray]
-) -> tuple[LogLinear, list[tuple[LogLinear, Replicate]]]:
-    """Solve one network's last layer on all frames and on some bootstraps."""
+) -> tuple[FloatArray, list[tuple[LogLinear, Replicate]]]:
+    """Solve one network's last layer on all frames, for h (and c) of each, and on bootstraps.
+
+    These serve error bars only and are kept in single precision.
+    """
     solutions = [fit.solve(pooled.weights)]
     solutions += [fit.solve(weights, solutions[0]) for weights in draws]
-    beta0 = float(pooled.betas.mean())
-    answer, *others = (LogLinear(hc, beta0) for hc in fit.coefficients(v, solutions))
-    return answer, [
-        (route, Replicate.build(reduced_at(route, pooled.betas), solution.f.numpy(), weights))
-        for route, solution, weights in zip(others, solutions[1:], draws, strict=True)
-    ]
+    answer, *others = fit.coefficients(v, solutions)
+    replicates = []
+    for own, solution, weights in zip(others, solutions[1:], draws, strict=True):
+        route = LogLinear(own.astype(np.float32), float(pooled.betas.mean()))
+        replicate = Replicate.build(reduced_at(route, pooled.betas), solution.f.numpy(), weights)
+        replicates.append((route, Replicate(replicate.log_base.astype(np.float32))))
+    return answer, replicates
 
 
 @dataclass(frozen=True)
@@ -306,9 +317,9 @@ class _Fit:
         return [*hc]
 
 
-def _fit(v: Standardised, pooled: Pooled, seed: int, *, second_order: bool) -> _Fit:
+def _fit(v: Standardised, x: Features, pooled: Pooled, seed: int, order: int) -> _Fit:
     """Train a network, and choose by held-out frames how hard to hold back its last layer."""
-    classifier, history = _train(v, pooled, seed, second_order=second_order)
+    classifier, history = _train(x, v.shape[1], pooled, seed, order)
     n_units = v.shape[1] + HIDDEN[-1]
     rows = thin(np.arange(len(v)), max(1, MOST_NUMBERS // n_units))
     found = torch.empty(len(rows), n_units, dtype=torch.float64)
@@ -320,14 +331,14 @@ def _fit(v: Standardised, pooled: Pooled, seed: int, *, second_order: bool) -> _
     scale[~(scale > LEAST_SCALE)] = 1.0
     found -= centre
     found /= scale
-    powers = powers_of(torch.from_numpy(_steps(pooled)), classifier.order)
+    powers = powers_of(torch.from_numpy(_steps(pooled)), order)
     problem = LastLayer(found, torch.from_numpy(pooled.origin[rows]).long(), powers)
     ridge, losses = _best_ridge(problem, pooled.weights[rows], pooled.held_out[rows])
     solved: Record = dict(zip(("loss", "held_out_loss"), losses, strict=True))
     history.append(history[-1] | solved | {"iteration": PLAN.max_iter + 1, "learning_rate": 0.0})
     return _Fit(
         lambda block: (_units(classifier, block) - centre) / scale,
-        classifier.order,
+        order,
         float(np.ptp(pooled.betas)),
         rows,
         problem,
@@ -363,19 +374,18 @@ def _best_ridge(
 
 
 def _train(
-    v: Standardised, pooled: Pooled, seed: int, *, second_order: bool
+    x: Features, n_inputs: int, pooled: Pooled, seed: int, order: int
 ) -> tuple[TemperatureClassifier, list[Record]]:
     """Train the network by stochastic gradients; return it in double precision."""
     generator = torch.Generator().manual_seed(seed)
     classifier = TemperatureClassifier(
-        n_inputs=v.shape[1],
+        n_inputs=n_inputs,
         steps=torch.tensor(_steps(pooled), dtype=torch.float32),
         log_counts=torch.tensor(np.log(pooled.counts / pooled.counts.sum()), dtype=torch.float32),
         hidden_features=HIDDEN,
-        second_order=second_order,
+        order=order,
         generator=generator,
     )
-    x = features_of(v, torch.device("cpu"))
     k, w = as_index(pooled.origin), torch.tensor(pooled.weights, dtype=torch.float32)
     train = np.flatnonzero(~pooled.held_out & (pooled.weights > 0))
     judged = np.flatnonzero(pooled.held_out & (pooled.weights > 0))

@@ -45,8 +45,8 @@ class TemperatureClassifier(nn.Module):
     log_counts : Tensor of shape (n_temperatures,)
         log n_k, the frames (or their weights) at each temperature.
     hidden_features : sequence of int
-    second_order : bool
-        Learn c(v) too.
+    order : int
+        1 for h alone, 2 for c too.
     generator : torch.Generator
     """
 
@@ -60,11 +60,11 @@ class TemperatureClassifier(nn.Module):
         steps: Tensor,
         log_counts: Tensor,
         hidden_features: Sequence[int],
-        second_order: bool,
+        order: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.order = 2 if second_order else 1
+        self.order = order
         self.register_buffer("steps", steps)
         self.register_buffer("log_counts", log_counts)
         self.net = mlp((n_inputs, *hidden_features), generator)
