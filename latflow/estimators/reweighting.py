@@ -25,6 +25,7 @@ from latflow.estimators.stages import (
 from latflow.nn.density_ratio import LastLayer, Solution, TemperatureClassifier, powers_of
 from latflow.nn.training import Plan, Record, minimise
 from latflow.thermodynamics import Mixture, Replicate, free_energy_offsets, log_linear_energies
+from latflow.trajectories import rows_at_once
 
 __all__ = [
     "Curved",
@@ -45,7 +46,6 @@ PLAN = Plan(max_iter=300, learning_rate=3e-2, batch_size=4096, weight_decay=1e-4
 MOST_HELD_OUT = 20_000
 RIDGES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # on standardised units, in nats a frame
 MOST_NUMBERS = 2**24  # of units that the last layer is solved on: more frames are thinned out
-AT_ONCE = 2**14  # rows
 LEAST_SCALE = 1e-8
 
 
@@ -323,7 +323,8 @@ def _fit(v: Standardised, x: Features, pooled: Pooled, seed: int, order: int) ->
     n_units = v.shape[1] + HIDDEN[-1]
     rows = thin(np.arange(len(v)), max(1, MOST_NUMBERS // n_units))
     found = torch.empty(len(rows), n_units, dtype=torch.float64)
-    parts = (rows[k : k + AT_ONCE] for k in range(0, len(rows), AT_ONCE))
+    step = max(1, rows_at_once(v.X) * len(rows) // len(v))  # rows between them count as read
+    parts = (rows[k : k + step] for k in range(0, len(rows), step))
     filled(found, (_units(classifier, v[part]) for part in parts))
     centre, scale = found.mean(dim=0), found.std(dim=0)
     # one scale for all hidden units: one that only rare frames switch on stays small
