@@ -286,16 +286,18 @@ class Mixture(Pool):
         n_blocks = int(self.blocks.max()) + 1
         keys = self.origin.astype(np.int64) * n_blocks + self.blocks
         found = np.unique(keys)
-        return np.searchsorted(found, keys), found // n_blocks
+        return np.searchsorted(found, keys).astype(np.int32), found // n_blocks
 
     @cached_property
     def _response(self) -> tuple[FloatArray, FloatArray]:
         """How the f_k answer to each block, (n_blocks, K - 1), and their curvature."""
-        weighted = self.weights[:, None] * self.membership
-        curvature = np.diag(weighted.sum(axis=0)) - self.membership.T @ weighted
-        came_from = np.eye(self.membership.shape[1])[self.origin]
-        residual = self.weights[:, None] * (came_from - self.membership)
-        return self._block_sums(residual[:, 1:], slice(None)), curvature[1:, 1:]
+        n = self.membership.shape[1]
+        curvature, response = np.zeros((n, n)), np.zeros((self.n_blocks, n))
+        for k in _blocks(len(self.weights)):
+            member, weights = self.membership[k], self.weights[k, None]
+            curvature += np.diag(weights[:, 0] @ member) - member.T @ (weights * member)
+            response += self._block_sums(weights * (np.eye(n)[self.origin[k]] - member), k)
+        return response[:, 1:], curvature[1:, 1:]
 
     def log_weights(self, reduced: FloatArray) -> FloatArray:
         """Return log w_n for reduced energies u_T(n), not normalised; -inf for no weight."""
@@ -430,8 +432,9 @@ def state_moments(
         mean = share @ e
         wide = (e - mean) ** 2 - (0.0 if curvature is None else curvature[rows])
         moments[s] = log_z - top, mean, share @ wide
-        direct = np.stack([np.ones_like(e), e - mean, wide - moments[s, 2]], axis=1)
-        pulls[:, s] = pool.block_pulls(share[:, None] * direct, rows)
+        for k in _blocks(len(rows)) if pool.n_blocks else []:
+            direct = [np.ones_like(e[k]), e[k] - mean, wide[k] - moments[s, 2]]
+            pulls[:, s] += pool.block_pulls(share[k, None] * np.stack(direct, axis=1), rows[k])
     log_partition, energy, fluctuation = moments.T
     return StateMoments(log_partition, energy, fluctuation, pulls)
 

@@ -70,6 +70,17 @@ def test_any_dimension_gives_exactly_n_samples(three_hole, n_components, flow):
     assert model.log_density(drawn[:1]).shape == (1,)
 
 
+def test_draws_in_single_precision_are_those_in_double(latf):
+    drawn = latf.sample(20_000, 1.0, random_state=0)
+    seed = int(np.random.RandomState(0).randint(2**31 - 1))
+    generator, base = torch.Generator().manual_seed(seed), latf.model_.base(np.asarray(1.0))
+    n = seam.CHUNK
+    parts = [base.sample(min(n, 20_000 - k), generator) for k in range(0, 20_000, n)]
+    exact = latf.from_prior(torch.cat(parts).numpy())
+    assert np.isfinite(drawn).all()
+    assert np.abs(drawn - exact).mean() < 1e-5 * exact.std()
+
+
 def test_density_integrates_to_one_over_the_latent_plane(latf):
     z = latf.sample(20_000, temperature=1.4, random_state=0)
     low, high = z.min(axis=0) - 1, z.max(axis=0) + 1

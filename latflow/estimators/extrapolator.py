@@ -320,6 +320,7 @@ class TemperatureExtrapolator(
             held_out=held_out_rows(frames, fraction, self.estimator_.lagtime, rng),
         )
         route = self._learn_route(frames, pooled, rs, rng)
+        return_memory()
         self._answer = route, mixture_of(route, pooled)
         if self.method == "enthalpy":
             self._hidden = self._hidden_heat_capacities(*self._answer)
@@ -359,8 +360,11 @@ class TemperatureExtrapolator(
         if len(self.temperatures_) != 2 or n_states == 1 or self.hidden_heat_capacity == 0:
             return None
         beta = float(self._pooled.betas.mean())
-        shown = beta**2 * self._moments(route, mixture, beta).fluctuation
-        return self.hidden_heat_capacity * np.where(np.isnan(shown), 0.0, shown)
+        weights, h = mixture.frame_weights(route.reduced(beta)), route.derivatives(beta)[0]
+        powers = [np.bincount(self.labels_, weights * h**p, n_states) for p in range(3)]
+        share, mean, square = powers[0], *(x / np.maximum(powers[0], 1e-300) for x in powers[1:])
+        variance = np.where(share > 0, square - mean**2, 0.0)
+        return self.hidden_heat_capacity * beta**2 * np.maximum(variance, 0.0)
 
     def _fit_density(self, seed: int) -> int:
         """Train the generator; return its optimiser steps."""

@@ -104,7 +104,8 @@ def weighted_draws(
     nodes = np.linspace(*betas, N_NODES)
     rows = []
     for beta in nodes:
-        cumulative = frame_weights(float(beta)) * among
+        cumulative = frame_weights(float(beta))
+        cumulative *= among
         np.cumsum(cumulative, out=cumulative)
         even = (np.arange(n_each) + rng.random()) / n_each * cumulative[-1]
         rows.append(np.minimum(np.searchsorted(cumulative, even, side="right"), len(among) - 1))

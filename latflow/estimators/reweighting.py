@@ -321,7 +321,7 @@ def _fit(v: Standardised, x: Features, pooled: Pooled, seed: int, order: int) ->
     """Train a network, and choose by held-out frames how hard to hold back its last layer."""
     classifier, history = _train(x, v.shape[1], pooled, seed, order)
     n_units = v.shape[1] + HIDDEN[-1]
-    rows = thin(np.arange(len(v)), max(1, MOST_NUMBERS // n_units))
+    rows = np.arange(0, len(v), -(-len(v) * n_units // MOST_NUMBERS))
     found = torch.empty(len(rows), n_units, dtype=torch.float64)
     step = max(1, rows_at_once(v.X) * len(rows) // len(v))  # rows between them count as read
     parts = (rows[k : k + step] for k in range(0, len(rows), step))
@@ -388,9 +388,9 @@ def _train(
         generator=generator,
     )
     k, w = as_index(pooled.origin), torch.tensor(pooled.weights, dtype=torch.float32)
-    train = np.flatnonzero(~pooled.held_out & (pooled.weights > 0))
-    judged = np.flatnonzero(pooled.held_out & (pooled.weights > 0))
-    judge = x.at(as_index(thin(judged if len(judged) else train, MOST_HELD_OUT)))
+    train = as_index(np.flatnonzero(~pooled.held_out & (pooled.weights > 0)))
+    judged = as_index(np.flatnonzero(pooled.held_out & (pooled.weights > 0)))
+    judge = x.at(thin(judged if len(judged) else train, MOST_HELD_OUT))
 
     def loss(batch: Batch) -> torch.Tensor:
         rows, inputs = batch
@@ -400,7 +400,7 @@ def _train(
         classifier,
         loss,
         lambda: evaluate(lambda: loss(judge)),
-        x.batches((as_index(train),), PLAN.batch_size, generator),
+        x.batches((train,), PLAN.batch_size, generator),
         PLAN,
     )
     warn_of_rollbacks(outcome, "temperature classifier")

@@ -25,6 +25,7 @@ from latflow.trajectories import Frames, in_blocks, rows_at_once
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 T = TypeVar("T")
+Rows = TypeVar("Rows", IntArray, Tensor)
 # the loss of a batch, the held-out loss, and where batches of a size come from
 Losses = tuple[Callable[[Any], Tensor], Callable[[], float], Callable[[int], Iterator[Any]]]
 
@@ -138,7 +139,7 @@ def as_index(rows: IntArray) -> Tensor:
     return torch.from_numpy(small(rows))
 
 
-def thin(indices: IntArray, most: int) -> IntArray:
+def thin(indices: Rows, most: int) -> Rows:
     """Return at most `most` of the indices, evenly spread."""
     step = max(1, -(-len(indices) // most))
     return indices[::step]
