@@ -310,6 +310,7 @@ def test_memory_is_told_before_the_run(three_hole, tmp_path, capsys):
         assert told.out == ""
         n = sum(map(len, X))
         assert f"LaTF: {n} frames of {X[0].shape[1]} features, {where}: the fit takes" in told.err
+        assert "and trains on cpu" in told.err
 
 
 # ------------------------------------------------------------------ the same errors

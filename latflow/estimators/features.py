@@ -23,8 +23,10 @@ __all__ = [
     "Standardised",
     "Streamed",
     "features_of",
+    "pick_device",
+    "told_device",
     "filled",
-    "tell_memory",
+    "tell_plan",
 ]
 
 CACHED = 2**19  # numbers to work on at once
@@ -187,13 +189,35 @@ Features = Resident | Streamed
 Whole = TypeVar("Whole", Tensor, NDArray[Any])
 
 
+def pick_device(device: str) -> torch.device:
+    """Return the device to train on; "auto" takes a CUDA GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"Expected `device` to be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}."
+        ) from error
+
+
+def told_device(device: str) -> str:
+    """Say which device a fit trains on, and why where that was left open."""
+    found = pick_device(device).type
+    if device != "auto":
+        return found
+    return f"{found}, as {'a' if found == 'cuda' else 'no'} CUDA GPU is found"
+
+
 def features_of(x: Standardised, device: torch.device) -> Features:
     """Return the features of a fit, where the frames are."""
     return Streamed(x, device) if isinstance(x.X, Rows) else Resident(x, device)
 
 
-def tell_memory(name: str, frames: Frames, n_components: int, batch_size: int) -> None:
-    """Say, beside the progress bar, what a fit holds in memory at most, Python itself aside."""
+def tell_plan(frames: Frames, n_components: int, batch_size: int, device: str) -> None:
+    """Say, beside the progress bar, what a fit holds in memory at most, Python itself aside, and
+    where it trains.
+    """
     n_frames, n_features = frames.X.shape
     on_disk = isinstance(frames.X, Rows)
     features = 2 * pool_rows(n_features, batch_size) if on_disk else n_frames
@@ -202,8 +226,8 @@ def tell_memory(name: str, frames: Frames, n_components: int, batch_size: int) -
     size = sys.getsizeof(frames) + vectors * n_frames + 4 * features * n_features + WORKING
     where = "read from disk" if on_disk else "in memory"
     tqdm.write(
-        f"{name}: {n_frames} frames of {n_features} features, {where}: the fit takes about "
-        f"{size / 1e9:.2g} GB of memory",
+        f"LaTF: {n_frames} frames of {n_features} features, {where}: the fit takes about "
+        f"{size / 1e9:.2g} GB of memory and trains on {told_device(device)}",
         file=sys.stderr,
     )
 

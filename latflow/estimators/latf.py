@@ -31,7 +31,7 @@ from latflow._validation import (
     whole_or_nothing,
 )
 from latflow.estimators import seam
-from latflow.estimators.features import Standardised, tell_memory
+from latflow.estimators.features import Standardised, pick_device, tell_plan
 from latflow.estimators.stages import (
     Fit,
     TrainingData,
@@ -39,7 +39,6 @@ from latflow.estimators.stages import (
     each,
     feature_scale,
     first_labels,
-    pick_device,
     populations,
     progress_of,
     torch_for_fit,
@@ -279,7 +278,7 @@ class LaTFEstimator(
                 temperature=temperature, weights=weights, initial_states=initial_states,
             )  # fmt: skip
             if self.verbose:
-                tell_memory("LaTF", frames, self.n_components, self.batch_size)
+                tell_plan(frames, self.n_components, self.batch_size, self.device)
             self._knew_order = frames.ordered
             self._set_temperatures(frames)
             self.mean_, self.scale_ = feature_scale(frames, standardize=self.standardize)
@@ -544,11 +543,9 @@ class LaTFEstimator(
         ndarray of shape (n, n_components)
         """
         check_count(n, "n", minimum=2)
-        ends = self.to_prior(np.stack([np.ravel(z_a), np.ravel(z_b)]))
-        base = self.model_.base(self._reduced(temperature))
-        path = self.from_prior(base.path(ends[0], ends[1], n))
-        path[0], path[-1] = np.ravel(z_a), np.ravel(z_b)
-        return path
+        check_is_fitted(self)
+        ends = check_latent_points([np.ravel(z_a), np.ravel(z_b)], self.n_components)
+        return seam.path(self.model_, self.model_.base(self._reduced(temperature)), ends, n)
 
     # -------------------------------------------------------------- deeptime's manners
 

@@ -71,6 +71,14 @@ def move(model: LatentModel, points: FloatArray, *, inverse: bool) -> FloatArray
     return in_chunks(lambda x: step(x)[0], points)
 
 
+def path(model: LatentModel, base: TiltedGaussian, ends: FloatArray, n: int) -> FloatArray:
+    """Return n points from one z to another, through the populated region of the base."""
+    first, last = move(model, ends, inverse=False)
+    points = move(model, base.path(first, last, n), inverse=True)
+    points[[0, -1]] = ends
+    return points
+
+
 def log_density(model: LatentModel, z: FloatArray, t: FloatArray) -> FloatArray:
     """Return log p(z | T) for reduced temperatures t: one, or one a row."""
     if t.ndim == 0:

@@ -66,18 +66,6 @@ def torch_for_fit(n_threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def pick_device(device: str) -> torch.device:
-    """Return the device to train on; "auto" takes a CUDA GPU where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"Expected `device` to be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}."
-        ) from error
-
-
 @dataclass
 class TrainingData:
     """Tensors of one fit: standardised features, pairs and rows to train on and to hold out."""
