@@ -34,6 +34,7 @@ from latflow.estimators import seam
 from latflow.estimators.features import Standardised
 from latflow.estimators.generator import train_generator
 from latflow.estimators.latf import LaTFEstimator
+from latflow.estimators.processes import check_alone
 from latflow.estimators.reweighting import (
     Energies,
     LogLinear,
@@ -222,6 +223,7 @@ class TemperatureExtrapolator(
         ValueError
             For parameters or data that do not fit, before anything is learned.
         """
+        check_alone("TemperatureExtrapolator")
         self._check_parameters()
         metadata = {
             "trajectory": trajectory,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -32,6 +33,7 @@ from latflow._validation import (
 )
 from latflow.estimators import seam
 from latflow.estimators.features import Standardised, pick_device, tell_plan
+from latflow.estimators.processes import common_frames, common_values
 from latflow.estimators.stages import (
     Fit,
     TrainingData,
@@ -45,6 +47,7 @@ from latflow.estimators.stages import (
     warn_of_states,
 )
 from latflow.metrics import vamp2
+from latflow.nn.distributed import gathered, rank
 from latflow.nn.flows import TRANSFORMS
 from latflow.nn.model import LatentModel
 from latflow.nn.training import Plan
@@ -245,6 +248,9 @@ class LaTFEstimator(
     ) -> Self:
         """Learn collective variables, states and their equilibrium density.
 
+        Where torch.distributed has several processes, each hands in its own trajectories and all
+        end with one model; `labels_` are those of the own frames.
+
         Parameters
         ----------
         X : list of array_like of shape (n_frames_i, n_features), or array_like of shape \
@@ -273,16 +279,19 @@ class LaTFEstimator(
         """
         self._check_parameters()
         with whole_or_nothing(self):
-            frames = gather_frames(
+            gather = partial(
+                gather_frames,
                 self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
                 temperature=temperature, weights=weights, initial_states=initial_states,
             )  # fmt: skip
+            frames = common_frames(gather)
             if self.verbose:
                 tell_plan(frames, self.n_components, self.batch_size, self.device)
             self._knew_order = frames.ordered
             self._set_temperatures(frames)
             self.mean_, self.scale_ = feature_scale(frames, standardize=self.standardize)
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
+            seeds = gathered(seeds)[0]
             x = Standardised(frames.X, self.mean_, self.scale_)
             runs = each((self._run, (x, frames, int(seed))) for seed in seeds)
             best = min(runs, key=lambda run: (run.failed, run.best))
@@ -311,7 +320,7 @@ class LaTFEstimator(
 
     def _set_temperatures(self, frames: Frames) -> None:
         given = frames.temperature
-        self.temperatures_ = np.empty(0) if given is None else np.unique(given)
+        self.temperatures_ = np.empty(0) if given is None else common_values(given)
         lowest = float(self.temperatures_[0]) if len(self.temperatures_) else None
         self.reference_temperature_ = (
             lowest if self.reference_temperature is None else float(self.reference_temperature)
@@ -324,7 +333,10 @@ class LaTFEstimator(
             generator = torch.Generator().manual_seed(seed)
             device = pick_device(self.device)
             labels = as_index(first_labels(x, frames, self.n_states, seed))
-            model = self._build(x.shape[1], int(labels.max()) + 1, generator).to(device)
+            n_states = max(gathered(int(labels.max()) + 1))
+            model = self._build(x.shape[1], n_states, generator).to(device)
+            if rank():  # other noise and other batches, from here on
+                generator.manual_seed(seed + rank())
             held_out = held_out_rows(frames, self.validation_fraction, self.lagtime, rng)
             t = np.broadcast_to(self._reduced(frames.temperature, len(x)), len(x))
             base = model.base(t).to(torch.empty(0, device=device))

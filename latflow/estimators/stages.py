@@ -17,6 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from latflow.estimators.features import Batch, Features, Standardised, features_of, filled
+from latflow.estimators.processes import common_sample
+from latflow.nn.distributed import averaged, gathered, n_processes, share, summed
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.model import LatentModel
 from latflow.nn.training import Outcome, Plan, Record, batches, minimise
@@ -45,7 +47,7 @@ LEAST_ROUND = (
 def each(calls: Iterable[tuple[Callable[..., T], tuple[Any, ...]]]) -> list[T]:
     """Make calls (function, arguments) through joblib, so that its active backend spreads them."""
     calls = list(calls)
-    if len(calls) == 1:
+    if len(calls) == 1 or n_processes() > 1:
         return [function(*arguments) for function, arguments in calls]
     return list(joblib.Parallel()(joblib.delayed(call)(*arguments) for call, arguments in calls))
 
@@ -136,6 +138,11 @@ def thin(indices: Rows, most: int) -> Rows:
 def feature_scale(frames: Frames, *, standardize: bool) -> tuple[FloatArray, FloatArray]:
     """Return weighted means and standard deviations of the features; 0 and 1 if not wanted."""
     mean, variance = weighted_moments(frames.X, frames.weights)
+    if n_processes() > 1:
+        parts = gathered((frames.weights.sum(), mean, variance))
+        total, means, variances = map(np.array, zip(*parts, strict=True))
+        mean = np.average(means, axis=0, weights=total)
+        variance = np.average(variances + (means - mean) ** 2, axis=0, weights=total)
     deviation = np.sqrt(variance)
     constant = deviation <= 1e-10 * np.maximum(1.0, np.abs(mean))
     if constant.any():
@@ -206,11 +213,15 @@ def first_labels(x: Standardised, frames: Frames, n_states: int | str, seed: int
     """Return the labels given, or k-means on the slow coordinates, weighted and seeded."""
     if frames.initial_states is not None:
         return frames.initial_states
-    weights = frames.weights
     wanted = AUTO_STATES if n_states == "auto" else int(n_states)
-    project = slow_coordinates(x, frames.pairs, weights)
+    sample, pairs, weights = x, frames.pairs, frames.weights
+    if n_processes() > 1:
+        few = MOST_CLUSTERED // n_processes()
+        pairs = thin(pairs[0], few), thin(pairs[1], few)
+        sample, pairs, weights = common_sample(x, pairs, weights)
+    project = slow_coordinates(sample, pairs, weights)
     chosen = thin(np.flatnonzero(weights > 0), MOST_CLUSTERED)
-    y = project(x[chosen])
+    y = project(sample[chosen])
     wanted = min(wanted, len(np.unique(y, axis=0)))
     clusters = KMeans(wanted, n_init=1, random_state=seed).set_output(transform="default")
     clusters.fit(y, sample_weight=weights[chosen])
@@ -282,7 +293,8 @@ class Fit:
         with torch.no_grad():
             mean, covariance = moments(self._encoded(), data.weights)
             covariance += torch.diag(encoder.log_sigma.double().exp() ** 2)
-            self.model.flow.whiten(mean, covariance, data.base.deviation())
+            variance = averaged(share(len(data.x)) * data.base.deviation() ** 2)
+            self.model.flow.whiten(mean, covariance, variance**0.5)
 
     def _predicted(self) -> Tensor:
         """Return the most probable state of every frame, one lagtime later."""
@@ -299,8 +311,14 @@ class Fit:
 
     def _is_single(self, new: Tensor) -> bool:
         """Whether these labels are one state where the model still tells several."""
-        counted = new[self.data.weights > 0]
-        return self.model.decoder.n_states > 1 and bool((counted == counted[0]).all())
+        n_states = self.model.decoder.n_states
+        return n_states > 1 and int((self._populations(new) > 0).sum()) == 1
+
+    def _populations(self, labels: Tensor) -> Tensor:
+        """Return the weight of every state."""
+        weights = self.data.weights
+        found = torch.zeros(self.model.decoder.n_states, device=weights.device, dtype=weights.dtype)
+        return summed(found.index_add_(0, labels, weights))
 
     def _adopt(self, new: Tensor) -> float:
         """Take new labels, drop the states that no weight is left in, number the largest first.
@@ -308,11 +326,8 @@ class Fit:
         Returns the weight of the frames whose label changed.
         """
         weights = self.data.weights
-        changed = float((weights * (new != self.labels)).sum() / weights.sum())
-        population = torch.zeros(
-            self.model.decoder.n_states, device=new.device, dtype=weights.dtype
-        )
-        population.index_add_(0, new, weights)
+        changed = float(summed((weights * (new != self.labels)).sum()) / summed(weights.sum()))
+        population = self._populations(new)
         order = torch.argsort(population, descending=True, stable=True)
         kept = order[population[order] > 0]
         self.model.decoder.keep(kept.tolist())
@@ -333,9 +348,10 @@ class Fit:
             )  # fmt: skip
 
         held_out = data.x.at(*data.held_out_pairs)
+        own, judged = share(len(data.pairs[0])), share(len(data.held_out_pairs[0]))
         return (
-            lambda batch: loss(batch, self.generator),
-            lambda: evaluate(lambda: loss(held_out, torch.Generator().manual_seed(0))),
+            lambda batch: own * loss(batch, self.generator),
+            lambda: judged * evaluate(lambda: loss(held_out, torch.Generator().manual_seed(0))),
             lambda size: data.x.batches(data.pairs, size, self.generator),
         )
 
@@ -347,9 +363,10 @@ class Fit:
             values = -model.log_density(z[rows], data.base.rows(rows))
             return weighted_mean(values, data.weights[rows])
 
+        own, judged = share(len(data.rows)), share(len(data.held_out_rows))
         return (
-            lambda batch: loss(data.rows[batch]),
-            lambda: evaluate(lambda: loss(data.held_out_rows)),
+            lambda batch: own * loss(data.rows[batch]),
+            lambda: judged * evaluate(lambda: loss(data.held_out_rows)),
             lambda size: batches(len(data.rows), size, self.generator),
         )
 
@@ -380,13 +397,14 @@ class Fit:
 def moments(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return weighted mean and covariance of the rows of z, in double precision."""
     parts = [slice(k, k + AT_ONCE) for k in range(0, len(z), AT_ONCE)]
-    total = weights.double().sum()
-    mean = torch.stack([weights[k].double() @ z[k].double() for k in parts]).sum(dim=0) / total
+    total = summed(weights.double().sum())
+    sums = torch.stack([weights[k].double() @ z[k].double() for k in parts]).sum(dim=0)
+    mean = summed(sums) / total
     covariance = torch.zeros(z.shape[1], z.shape[1], dtype=torch.float64, device=z.device)
     for k in parts:
         centred = z[k].double() - mean
         covariance += (weights[k, None] / total * centred).T @ centred
-    return mean, covariance
+    return mean, summed(covariance)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
@@ -454,6 +472,7 @@ def populations(
     counts = np.stack(
         [np.bincount(labels[g], weights=frames.weights[g], minlength=n_states) for g in groups]
     )
+    counts = np.sum(gathered(counts), axis=0)
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-300))
 
 

@@ -11,6 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from latflow.nn.distributed import average_gradients, averaged
+
 __all__ = ["Outcome", "Plan", "batches", "minimise"]
 
 Batch = TypeVar("Batch")
@@ -102,7 +104,8 @@ def minimise(
 ) -> Outcome:
     """Train `module` and leave in it the weights with the lowest held-out loss.
 
-    A loss that becomes non-finite rolls back to the best weights and halves the rate; after
+    Several processes train one module together: gradients and losses are averaged over them. A
+    loss that becomes non-finite rolls back to the best weights and halves the rate; after
     five times training gives up there (`failed`).
 
     Parameters
@@ -126,7 +129,7 @@ def minimise(
     outcome = Outcome()
     optimiser = _optimiser(module, plan)
     best_weights = copy.deepcopy(module.state_dict())
-    outcome.best = _finite_or_inf(held_out_loss())
+    outcome.best = _finite_or_inf(averaged(held_out_loss()))
     total, stale, brake = torch.zeros(()), 0, 1.0
     for step in range(plan.max_iter):
         value = _step(optimiser, loss(next(stream)), brake * plan.rate(step))
@@ -134,7 +137,7 @@ def minimise(
         if (step + 1) % plan.check_every and step + 1 < plan.max_iter:
             continue
         outcome.n_iter = step + 1
-        held_out = held_out_loss()
+        held_out = averaged(held_out_loss())
         record = _record(outcome, total, held_out, brake * plan.rate(step), plan)
         if on_record is not None:
             on_record(record)
@@ -170,6 +173,7 @@ def _step(optimiser: torch.optim.Optimizer, value: Tensor, rate: float) -> Tenso
         group["lr"] = rate
     optimiser.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
+    average_gradients(p for group in optimiser.param_groups for p in group["params"])
     optimiser.step()
     return value.detach()
 
@@ -179,7 +183,7 @@ def _record(outcome: Outcome, total: Tensor, held_out: float, rate: float, plan:
     steps = outcome.n_iter - int(last)
     record: Record = {
         "iteration": outcome.n_iter,
-        "loss": float(total) / steps,
+        "loss": averaged(float(total)) / steps,
         "held_out_loss": held_out,
         "learning_rate": rate,
     }

@@ -44,6 +44,8 @@ class Frames:
         None where the caller gave none.
     weights : ndarray of shape (n_frames,)
         Mean 1.
+    weight_scale : float
+        The mean that was divided out.
     initial_states : ndarray of shape (n_frames,) or None
     energy : ndarray of shape (n_frames,) or None
     pairs : tuple of two ndarrays of shape (n_pairs,)
@@ -57,6 +59,7 @@ class Frames:
     frame: IntArray
     temperature: FloatArray | None
     weights: FloatArray
+    weight_scale: float
     initial_states: IntArray | None
     energy: FloatArray | None
     pairs: tuple[IntArray, IntArray]
@@ -151,12 +154,14 @@ def gather_frames(
     if bare_pairs is None and lagtime is not None:
         pairs = lagged_pairs(len(X), lagtime, trajectory=ids, frame=place, temperature=t)
         _check_pairs(pairs, X, ids, lagtime)
+    given = metadata["weights"]
     return Frames(
         X=X,
         trajectory=ids,
         frame=place,
         temperature=t,
-        weights=check_weights(metadata["weights"], len(X)),
+        weights=check_weights(given, len(X)),
+        weight_scale=1.0 if given is None else float(np.mean(given)),
         initial_states=_check_states(metadata["initial_states"], len(X)),
         energy=None if energy is None else check_per_frame(energy, len(X), "energy"),
         pairs=pairs,
