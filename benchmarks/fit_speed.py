@@ -151,10 +151,9 @@ def run_stages(args):
     print(f"float32 matrix product: {rate / 1e9:.0f} Gflop/s")
     for name, (simulate, temperatures, lagtime) in SYSTEMS.items():
         data = join(*(simulate(args.frames, t, random_state=0) for t in temperatures))
-        latent = LaTFEstimator(
-            lagtime, boltzmann_constant=1.0, max_iter=args.max_iter, random_state=0
-        )
-        model = TemperatureExtrapolator(latent, max_iter=args.max_iter, random_state=0)
+        common = {"random_state": 0} | ({"max_iter": args.max_iter} if args.max_iter else {})
+        latent = LaTFEstimator(lagtime, boltzmann_constant=1.0, **common)
+        model = TemperatureExtrapolator(latent, **common)
         fit = partial(model.fit, data["trajectories"], temperature=data["temperature"])
         with Operations() as operations:  # slows the fit: its seconds are not looked at
             table = spent_by_stage(fit, lambda o=operations: np.array([0.0, o.matrix, o.other]))
@@ -275,7 +274,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", nargs="+", choices=tuple(TABLES), default=list(TABLES))
     parser.add_argument("--frames", type=int, default=50_000, help="per temperature")
-    parser.add_argument("--max-iter", type=int, default=1000)
+    parser.add_argument("--max-iter", type=int, help="of both estimators; their own if not given")
     parser.add_argument("--fits", type=int, default=3, help="repeats of the whole fit")
     parser.add_argument("--repeats", type=int, default=50, help="of a step of the flows")
     parser.add_argument("--batches", type=int, nargs="+", default=[512, 1024, 4096])
