@@ -89,8 +89,7 @@ def run(seed, share, references, args):
         energy = {"energy": data["energies"]} if method == "mbar" else {}
         model = TemperatureExtrapolator(
             FrozenEstimator(latf), method=method, n_estimators=args.bootstraps,
-            temperature_range=(0.16, 0.75), max_iter=round(0.6 * args.max_iter),
-            random_state=seed,
+            temperature_range=(0.16, 0.75), max_iter=args.max_iter, random_state=seed,
         ).fit(X, **metadata, **energy)  # fmt: skip
         row = {"share": share, "method": method, "seed": seed}
         rows.append(row | judge(model, truth, references, args.samples))

@@ -80,8 +80,7 @@ def fit_all(data, seed, args, wanted):
     """
     X, metadata = data["trajectories"], {"temperature": data["temperature"]}
     options = {"encoder": "linear", "boltzmann_constant": 1.0, "random_state": seed}
-    steps = round(0.6 * args.max_iter)  # the defaults are 1000 and 600
-    settings = {"temperature_range": wanted, "max_iter": steps, "random_state": seed}
+    settings = {"temperature_range": wanted, "max_iter": args.max_iter, "random_state": seed}
     latf_options = options | {"max_iter": args.max_iter}
     latf, t_latf = timed(lambda: LaTFEstimator(**latf_options).fit(X, **metadata))
     frozen = FrozenEstimator(latf)

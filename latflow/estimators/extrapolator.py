@@ -117,9 +117,9 @@ class TemperatureExtrapolator(
         Couplings of the conditional flow.
     hidden_features : tuple of int, default=(32, 32)
         Layers of each coupling's network.
-    max_iter : int, default=600
+    max_iter : int, default=1000
         Most optimiser steps of the conditional flow.
-    learning_rate : float, default=2e-2
+    learning_rate : float, default=1e-2
     batch_size : int, default=1024
     random_state : int, RandomState or None, default=None
 
@@ -167,8 +167,8 @@ class TemperatureExtrapolator(
         temperature_range: tuple[float, float] | None = None,
         n_transforms: int = 2,
         hidden_features: tuple[int, ...] = (32, 32),
-        max_iter: int = 600,
-        learning_rate: float = 2e-2,
+        max_iter: int = 1000,
+        learning_rate: float = 1e-2,
         batch_size: int = 1024,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
