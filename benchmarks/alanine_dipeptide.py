@@ -7,7 +7,7 @@ Basins, in degrees: "phi > 0", what has phi from 0 to 180; of the rest "alpha" w
 -120 to 30, "beta" elsewhere. Three tables: populations; the Jensen-Shannon divergence (nats,
 36 x 36 bins of phi and psi, +0.2 a bin) of the training frames, weighted to a temperature, from
 the parallel tempering's frames there; and whether the learned variables know the basins. Methods:
-"enthalpy", the default; "5 of h", the same with five fits of h, for error bars; "mbar", which reads
+"enthalpy", the default; the same with 20 bootstraps, for error bars; "mbar", which reads
 the energies. One thread.
 
 The populations of the parallel tempering are given twice: counted at each temperature, and from all

@@ -67,7 +67,7 @@ def test_free_energies_are_the_populations(melting: Any) -> None:
     model = melting[1]
     p = model.state_populations(0.8)["population"].to_numpy()
     f = model.thermodynamics(0.8)["free_energy"].to_numpy()
-    np.testing.assert_allclose(f, -0.8 * np.log(p / (1 - p)), atol=5e-3)  # means over members
+    np.testing.assert_allclose(f, -0.8 * np.log(p / (1 - p)), atol=5e-3)
 
 
 def test_units_follow_the_boltzmann_constant(melting: Any) -> None:

@@ -174,7 +174,7 @@ class TrustMixin(StateThermodynamicsMixin):
         }
 
     def _spread(self, t: float, nearest: float) -> float:
-        """Return the ensemble's spread of the change of populations, as a share of it."""
+        """Return the bootstraps' spread of the change of populations, as a share of it."""
         if not self._replicates:
             return np.nan
 
