@@ -47,7 +47,7 @@ from latflow.estimators.stages import (
     warn_of_states,
 )
 from latflow.metrics import vamp2
-from latflow.nn.distributed import gathered, rank
+from latflow.nn.distributed import gathered, n_processes, rank
 from latflow.nn.flows import TRANSFORMS
 from latflow.nn.model import LatentModel
 from latflow.nn.training import Plan
@@ -284,7 +284,7 @@ class LaTFEstimator(
                 self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
                 temperature=temperature, weights=weights, initial_states=initial_states,
             )  # fmt: skip
-            frames = common_frames(gather)
+            frames = gather() if n_processes() == 1 else common_frames(gather)
             if self.verbose:
                 tell_plan(frames, self.n_components, self.batch_size, self.device)
             self._knew_order = frames.ordered

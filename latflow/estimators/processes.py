@@ -30,8 +30,6 @@ def common_frames(gather: Callable[[], Frames]) -> Frames:
     ValueError
         In every process, where the data of one are wrong or do not fit those of the others.
     """
-    if n_processes() == 1:
-        return gather()
     frames = together(gather)
     widths = gathered(frames.X.shape[1])
     if len(set(widths)) > 1:

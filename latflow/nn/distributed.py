@@ -85,8 +85,6 @@ def together(make: Callable[[], T]) -> T:
     ValueError
         Where another process failed.
     """
-    if n_processes() == 1:
-        return make()
     try:
         found, error = make(), None
     except Exception as caught:
