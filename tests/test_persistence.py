@@ -1,11 +1,12 @@
-"""What is saved comes back bit for bit, or not at all; files of format 1 stay readable.
+"""What is saved comes back bit for bit, or not at all; files of older formats stay readable.
 
 `data/latf_format1.latflow` and `data/extrapolator_format1.latflow` were written by latflow 0.1.0:
 ``make_three_hole(60, temperature=t, n_walkers=2, random_state=0)`` at t = 0.8 and 1.2, their four
 trajectories in a row with their temperatures, ``LaTFEstimator(**SETTINGS)`` and
 ``TemperatureExtrapolator(LaTFEstimator(**SETTINGS), **SHORT)`` fitted and saved. What
-``asked_of_old_files`` returned then stands in `data/format1_expected.json`. Files of a later format
-get files of their own; these are never made anew.
+``asked_of_old_files`` returned then stands in `data/format1_expected.json`. Format 2 came with
+bootstraps: `data/extrapolator_format2.latflow` has ten (``n_estimators=10``). Later formats get
+files of their own; these are never made anew.
 """
 
 from __future__ import annotations
@@ -525,7 +526,7 @@ def test_an_unknown_name_is_refused(saved: Path, kind: str) -> None:
         load(saved)
 
 
-# ------------------------------------------------------------------ files of format 1
+# ------------------------------------------------------------------ files of older formats
 
 
 POINTS = [[-1.0, -0.5], [0.0, 0.3], [1.2, 0.8]]
@@ -549,11 +550,13 @@ def asked_of_old_files(model: Any) -> dict[str, Any]:
     return {name: np.asarray(values).tolist() for name, values in found.items()}
 
 
-@pytest.mark.parametrize("name", ["latf", "extrapolator"])
-def test_files_of_format_1_still_give_the_same_numbers(name: str) -> None:
-    path = DATA / f"{name}_format1.latflow"
+@pytest.mark.parametrize(
+    ("name", "number"), [("latf", 1), ("extrapolator", 1), ("extrapolator", 2)]
+)
+def test_files_of_every_format_still_give_the_same_numbers(name: str, number: int) -> None:
+    path = DATA / f"{name}_format{number}.latflow"
     assert path.stat().st_size < 300_000
-    expected = json.loads((DATA / "format1_expected.json").read_text())[name]
+    expected = json.loads((DATA / f"format{number}_expected.json").read_text())[name]
     found = asked_of_old_files(load(path))
     assert list(found) == list(expected)
     for key, values in expected.items():

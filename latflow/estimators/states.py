@@ -215,7 +215,8 @@ class StateThermodynamicsMixin:
     @property
     def _fitted(self) -> tuple[Route, Mixture]:
         """What answers."""
-        assert self._answer is not None  # noqa: S101 - `_named` was asked before
+        if self._answer is None:
+            raise ValueError("Expected a model fitted with `temperature`, got one without.")
         return self._answer
 
     def _estimate(self, temperature: float, statistic: Statistic) -> tuple[FloatArray, FloatArray]:
