@@ -85,6 +85,8 @@ def work(rank: int, folder: Path) -> None:
     wide = [np.hstack([x, x]) if rank else x for x in own.trajectories]
     found["wide"] = said(lambda: fit(wide, own.temperature))
     found["unnamed"] = said(lambda: fit(own.trajectories, own.temperature if rank else None))
+    other = LaTFEstimator(**SHARED | {"max_iter": 200 + rank})
+    found["settings"] = said(lambda: other.fit(own.trajectories))
     found["alone"] = said(lambda: TemperatureExtrapolator().fit(own.trajectories))
     dist.destroy_process_group()
     np.savez(folder / f"{rank}.npz", **found)
@@ -179,6 +181,7 @@ def test_an_error_in_one_process_ends_all(results: list[Any]) -> None:
         assert "`temperature` in all processes or in none, got it in 1 of 2" in str(
             found["unnamed"]
         )
+        assert "the same `max_iter` in all processes, got 200, 201" in str(found["settings"])
         assert "one process for TemperatureExtrapolator, got 2" in str(found["alone"])
 
 

@@ -284,7 +284,8 @@ class LaTFEstimator(
                 self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
                 temperature=temperature, weights=weights, initial_states=initial_states,
             )  # fmt: skip
-            frames = gather() if n_processes() == 1 else common_frames(gather)
+            alone = n_processes() == 1
+            frames = gather() if alone else common_frames(gather, self.get_params())
             if self.verbose:
                 tell_plan(frames, self.n_components, self.batch_size, self.device)
             self._knew_order = frames.ordered

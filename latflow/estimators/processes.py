@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,30 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-def common_frames(gather: Callable[[], Frames]) -> Frames:
+def common_frames(gather: Callable[[], Frames], parameters: dict[str, Any]) -> Frames:
     """Return this process's frames, their weights relative to all processes' mean.
+
+    Parameters
+    ----------
+    gather : callable
+        -> Frames, of the own data.
+    parameters : dict
+        Of the estimator: the same in all processes but for `random_state`, of which the first
+        process's counts.
 
     Raises
     ------
     ValueError
         In every process, where the data of one are wrong or do not fit those of the others.
     """
+    own = {name: repr(value) for name, value in parameters.items() if name != "random_state"}
+    everyone = gathered(own)
+    for name, value in own.items():
+        values = sorted({theirs.get(name, "none") for theirs in everyone} | {value})
+        if len(values) > 1:
+            raise ValueError(
+                f"Expected the same `{name}` in all processes, got {', '.join(values)}."
+            )
     frames = together(gather)
     widths = gathered(frames.X.shape[1])
     if len(set(widths)) > 1:

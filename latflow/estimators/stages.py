@@ -79,6 +79,7 @@ class TrainingData:
     held_out_pairs: tuple[Tensor, Tensor]
     rows: Tensor
     held_out_rows: Tensor
+    n_held_out: tuple[int, int]  # pairs and rows, before they were thinned
 
     @classmethod
     def split(
@@ -115,6 +116,7 @@ class TrainingData:
             held_out_pairs=select(outside, MOST_HELD_OUT),
             rows=as_index(rows),
             held_out_rows=as_index(thin(judged, MOST_HELD_OUT)),
+            n_held_out=(int(outside.sum()), len(judged)),
         )
 
 
@@ -216,8 +218,8 @@ def first_labels(x: Standardised, frames: Frames, n_states: int | str, seed: int
     wanted = AUTO_STATES if n_states == "auto" else int(n_states)
     sample, pairs, weights = x, frames.pairs, frames.weights
     if n_processes() > 1:
-        few = MOST_CLUSTERED // n_processes()
-        pairs = thin(pairs[0], few), thin(pairs[1], few)
+        step = max(1, -(-sum(gathered(len(pairs[0]))) // MOST_CLUSTERED))  # the same in all
+        pairs = pairs[0][::step], pairs[1][::step]
         sample, pairs, weights = common_sample(x, pairs, weights)
     project = slow_coordinates(sample, pairs, weights)
     chosen = thin(np.flatnonzero(weights > 0), MOST_CLUSTERED)
@@ -348,7 +350,7 @@ class Fit:
             )  # fmt: skip
 
         held_out = data.x.at(*data.held_out_pairs)
-        own, judged = share(len(data.pairs[0])), share(len(data.held_out_pairs[0]))
+        own, judged = share(len(data.pairs[0])), share(data.n_held_out[0])
         return (
             lambda batch: own * loss(batch, self.generator),
             lambda: judged * evaluate(lambda: loss(held_out, torch.Generator().manual_seed(0))),
@@ -363,7 +365,7 @@ class Fit:
             values = -model.log_density(z[rows], data.base.rows(rows))
             return weighted_mean(values, data.weights[rows])
 
-        own, judged = share(len(data.rows)), share(len(data.held_out_rows))
+        own, judged = share(len(data.rows)), share(data.n_held_out[1])
         return (
             lambda batch: own * loss(data.rows[batch]),
             lambda: judged * evaluate(lambda: loss(data.held_out_rows)),
