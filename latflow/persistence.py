@@ -47,6 +47,8 @@ REGISTERED = (
 )
 OBJECTS: dict[str, Any] = {cls.__name__: cls for cls in REGISTERED}
 MODULES: dict[str, Any] = {cls.__name__: cls for cls in (ConditionalDensity, LatentModel)}
+# which coordinates a coupling moves: earlier files hold it among the weights
+IN_CONFIG = ("moved", "fixed", "order")
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -223,6 +225,10 @@ def _decode_module(tree: Mapping[str, Any], arrays: Arrays) -> torch.nn.Module:
     built: torch.nn.Module = _registered(MODULES, tree["module"])(
         **tree["config"], generator=torch.Generator()
     )
-    weights = {k: torch.tensor(_decode(v, arrays)) for k, v in tree["weights"].items()}
+    weights = {
+        key: torch.tensor(_decode(value, arrays))
+        for key, value in tree["weights"].items()
+        if key.rpartition(".")[2] not in IN_CONFIG
+    }
     built.double().load_state_dict(weights)
     return built.requires_grad_(False).eval()

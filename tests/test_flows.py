@@ -1,12 +1,12 @@
 """Flows: inverses, log-determinants against autograd, identity at the start, all parameters."""
 
-import copy
 import math
 
 import pytest
 import torch
 
 from latflow.nn.flows import TRANSFORMS, Flow
+from latflow.nn.networks import mlp, on_columns
 from latflow.nn.splines import EVEN, LIMIT, n_spline_parameters, spline_forward, spline_inverse
 
 CASES = [(name, dim, context) for name in TRANSFORMS for dim in (1, 2, 3, 5) for context in (0, 1)]
@@ -88,26 +88,42 @@ def test_couplings_take_turns_until_every_coordinate_moves(name, n_transforms, d
 @pytest.mark.parametrize("seed", SEEDS)
 def test_spline_backward_by_hand_equals_finite_differences(seed):
     generator = torch.Generator().manual_seed(seed)
-    x = 3 * torch.randn(12, 2, dtype=torch.float64, generator=generator)
+    x = 3 * torch.randn(2, 12, dtype=torch.float64, generator=generator)
     parameters = torch.randn(
-        12, 2, n_spline_parameters(6), dtype=torch.float64, generator=generator
+        2, n_spline_parameters(6), 12, dtype=torch.float64, generator=generator
     )
     inputs = (x.requires_grad_(), parameters.requires_grad_())
     assert torch.autograd.gradcheck(lambda a, p: spline_forward(a, p, 6, 5.0), inputs)
 
 
+@pytest.mark.parametrize("hidden", [(), (5,), (7, 4)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_network_on_columns_is_the_network_on_rows(hidden, seed):
+    generator = torch.Generator().manual_seed(seed)
+    net = mlp((3, *hidden, 6), generator).double()
+    x = torch.randn(20, 3, dtype=torch.float64, generator=generator).requires_grad_()
+    towards = torch.randn(20, 6, dtype=torch.float64, generator=generator)
+    inputs = (x, *net.parameters())
+    rows, columns = net(x), on_columns(net, x.T).T
+    expected = torch.autograd.grad(rows, inputs, towards)
+    found = torch.autograd.grad(columns, inputs, towards)
+    assert torch.allclose(columns, rows)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other)
+
+
 def test_spline_is_monotone_continuous_and_the_identity_outside():
-    x = torch.linspace(-7, 7, 5001, dtype=torch.float64)[:, None]
+    x = torch.linspace(-7, 7, 5001, dtype=torch.float64)[None]
     generator = torch.Generator().manual_seed(0)
     parameters = 3 * torch.randn(
-        1, 1, n_spline_parameters(8), dtype=torch.float64, generator=generator
-    )
-    y, _ = spline_forward(x, parameters.expand(len(x), -1, -1), 8, 5.0)
-    assert (y.diff(dim=0) > 0).all()
-    assert y.diff(dim=0).max() < 1
+        1, n_spline_parameters(8), 1, dtype=torch.float64, generator=generator
+    ).expand(-1, -1, 5001)
+    y, _ = spline_forward(x, parameters, 8, 5.0)
+    assert (y.diff() > 0).all()
+    assert y.diff().max() < 1
     outside = x.abs() >= 5
     assert torch.equal(y[outside], x[outside])
-    back, _ = spline_inverse(y, parameters.expand(len(x), -1, -1), 8, 5.0)
+    back, _ = spline_inverse(y, parameters, 8, 5.0)
     assert torch.allclose(back, x, atol=1e-7)
 
 
@@ -119,31 +135,6 @@ def test_wild_weights_give_finite_numbers(name):
     assert torch.isfinite(logdet).all()
     if name == "affine":
         assert logdet.abs().max() <= 8 * 2.5 + 1e-9
-
-
-def test_vmap_over_seeds_equals_one_at_a_time():
-    flows = [randomised_flow("spline", 2, 0, seed)[0] for seed in SEEDS]
-    z = randomised_flow("spline", 2, 0, 0)[1]
-    parameters, buffers = torch.func.stack_module_state([Run(flow) for flow in flows])
-    shell = Run(copy.deepcopy(flows[0]))
-
-    def log_volume(p, b):
-        return torch.func.functional_call(shell, p | b, (z,))
-
-    together = torch.vmap(log_volume)(parameters, buffers)
-    alone = torch.stack([flow.forward_and_logdet(z)[1] for flow in flows])
-    assert torch.allclose(together, alone)
-
-
-class Run(torch.nn.Module):
-    """A flow whose call is its log-determinant."""
-
-    def __init__(self, flow):
-        super().__init__()
-        self.flow = flow
-
-    def forward(self, z):
-        return self.flow.forward_and_logdet(z)[1]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 4])
@@ -189,10 +180,11 @@ def test_spline_is_zukos_with_equal_knots(seed):
         bound=bound,
         slope=slope,
     )
-    y, logdet = spline_forward(x, parameters, n_bins, bound)
+    y, logdet = spline_forward(x.T, parameters.permute(1, 2, 0), n_bins, bound)
     expected, expected_logdet = theirs.call_and_ladj(x)
     assert (x.abs() < bound).sum() > 200
     assert (x.abs() > bound).sum() > 5
-    assert torch.allclose(y, expected, atol=1e-9)
-    assert torch.allclose(logdet, expected_logdet, atol=1e-9)
-    assert torch.allclose(spline_inverse(expected, parameters, n_bins, bound)[0], x, atol=1e-6)
+    back, _ = spline_inverse(expected.T, parameters.permute(1, 2, 0), n_bins, bound)
+    assert torch.allclose(y.T, expected, atol=1e-9)
+    assert torch.allclose(logdet.T, expected_logdet, atol=1e-9)
+    assert torch.allclose(back.T, x, atol=1e-6)

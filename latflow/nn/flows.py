@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latflow.nn.networks import mlp
+from latflow.nn.networks import mlp, on_columns
 from latflow.nn.splines import LIMIT, n_spline_parameters, spline_forward, spline_inverse
 
 __all__ = ["TRANSFORMS", "Coupling", "Flow"]
 
 N_BINS = 16
+
+Rows = Sequence[Tensor]
 
 
 class Affine:
@@ -26,7 +28,7 @@ class Affine:
         self.bound = bound
 
     def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u and log du/dz."""
+        """Return u and log du/dz, both (m, n); the parameters are (m, n_parameters, n)."""
         shift, log_scale = self._read(parameters)
         return z * log_scale.exp() + shift, log_scale
 
@@ -37,7 +39,7 @@ class Affine:
 
     @staticmethod
     def _read(parameters: Tensor) -> tuple[Tensor, Tensor]:
-        shift, raw = parameters.unbind(-1)
+        shift, raw = parameters.unbind(1)
         return shift, LIMIT * torch.tanh(raw / LIMIT)
 
 
@@ -77,10 +79,6 @@ class Coupling(nn.Module):
     In d = 1 there is no other part: the parameters depend on the context alone.
     """
 
-    moved: Tensor
-    fixed: Tensor
-    order: Tensor
-
     def __init__(
         self,
         dim: int,
@@ -93,34 +91,32 @@ class Coupling(nn.Module):
     ) -> None:
         super().__init__()
         n_moved = max(1, dim // 2)
-        turned = torch.arange(dim).roll(turn(position, dim, n_moved))
-        self.register_buffer("moved", turned[:n_moved])
-        self.register_buffer("fixed", turned[n_moved:])
-        self.register_buffer("order", torch.argsort(turned))
+        turned = torch.arange(dim).roll(turn(position, dim, n_moved)).tolist()
+        self.moved, self.fixed = turned[:n_moved], turned[n_moved:]
         self.transform = TRANSFORMS[transform](bound)
         n_in = max(1, dim - n_moved + n_context)
         self.net = mlp((n_in, *hidden_features, n_moved * self.transform.n_parameters), generator)
         for parameter in self.net[-1].parameters():  # the identity at the start
             nn.init.zeros_(parameter)
 
-    def forward_and_logdet(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u and log |det du/dz|."""
-        fixed = z[:, self.fixed]
-        u, logdet = self.transform.forward(z[:, self.moved], self._conditioned(fixed, context))
-        return torch.cat((u, fixed), dim=1)[:, self.order], logdet.sum(dim=1)
+    def forward_and_logdet(self, z: Rows, context: Tensor) -> tuple[Rows, Tensor]:
+        """Return u and log |det du/dz|, shape (n,); z and u are rows of shape (1, n)."""
+        return self._move(self.transform.forward, z, context)
 
-    def inverse_and_logdet(self, u: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z and log |det dz/du|."""
-        fixed = u[:, self.fixed]
-        z, logdet = self.transform.inverse(u[:, self.moved], self._conditioned(fixed, context))
-        return torch.cat((z, fixed), dim=1)[:, self.order], logdet.sum(dim=1)
+    def inverse_and_logdet(self, u: Rows, context: Tensor) -> tuple[Rows, Tensor]:
+        """Return z and log |det dz/du|, as :meth:`forward_and_logdet`."""
+        return self._move(self.transform.inverse, u, context)
 
-    def _conditioned(self, fixed: Tensor, context: Tensor) -> Tensor:
-        read = torch.cat((fixed, context), dim=1)
-        if read.shape[1] == 0:
-            read = read.new_ones(len(read), 1)
-        raw: Tensor = self.net(read)
-        return raw.view(len(raw), len(self.moved), self.transform.n_parameters)
+    def _move(self, transform: Any, z: Rows, context: Tensor) -> tuple[Rows, Tensor]:
+        read = torch.cat([*(z[k] for k in self.fixed), context])
+        if len(read) == 0:
+            read = read.new_ones(1, read.shape[1])
+        raw = torch.unflatten(on_columns(self.net, read), 0, (len(self.moved), -1))
+        moved, logdet = transform(torch.cat([z[k] for k in self.moved]), raw)
+        result = list(z)
+        for k, row in zip(self.moved, torch.split(moved, 1), strict=True):
+            result[k] = row
+        return result, logdet.sum(dim=0)
 
 
 class Flow(nn.Module):
@@ -165,22 +161,22 @@ class Flow(nn.Module):
 
     def forward_and_logdet(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return u, shape (n, dim), and log |det du/dz|, shape (n,)."""
-        z = torch.linalg.solve_triangular(self.factor, (z - self.location).T, upper=False).T
-        logdet = -self._log_volume().expand(len(z))
-        context = z.new_empty(len(z), 0) if context is None else context
+        white = torch.linalg.solve_triangular(self.factor, (z - self.location).T, upper=False)
+        rows, logdet = torch.split(white, 1), -self._log_volume()
+        context = z.new_empty(0, len(z)) if context is None else context.T
         for coupling in self.couplings:
-            z, part = coupling.forward_and_logdet(z, context)
+            rows, part = coupling.forward_and_logdet(rows, context)
             logdet = logdet + part
-        return z, logdet
+        return torch.cat(rows).T, logdet
 
     def inverse_and_logdet(self, u: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return z, shape (n, dim), and log |det dz/du|, shape (n,)."""
-        logdet = self._log_volume().expand(len(u))
-        context = u.new_empty(len(u), 0) if context is None else context
+        rows, logdet = torch.split(u.T, 1), self._log_volume()
+        context = u.new_empty(0, len(u)) if context is None else context.T
         for coupling in reversed(list(self.couplings)):
-            u, part = coupling.inverse_and_logdet(u, context)
+            rows, part = coupling.inverse_and_logdet(rows, context)
             logdet = logdet + part
-        return u @ self.factor.T + self.location, logdet
+        return (self.factor @ torch.cat(rows)).T + self.location, logdet
 
     def whiten(self, mean: Tensor, covariance: Tensor, scale: float = 1.0) -> None:
         """Take mean and covariance out first, so that what the couplings see has spread `scale`.
