@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import latflow
 from latflow.nn.density_ratio import TemperatureClassifier
 from latflow.nn.model import ConditionalDensity, LatentModel, vamp2
+from latflow.nn.networks import Network
 
 
 def build(n_components=2, *, seed=0, n_states=4, randomise=True, scale=0.2, **changes):
@@ -87,6 +89,28 @@ def whole_loss(model, x, state, noise, *, kinetic=0.5, weights=None):
         x, x.flip(0), state, noise, model.base(1.0), weights,
         bottleneck=0.1, kinetic=kinetic, flow=True,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+@pytest.mark.parametrize("hidden", [(), (5,), (7, 4)])
+@pytest.mark.parametrize("seed", range(3))
+def test_network_is_its_layers_one_after_the_other(hidden, activation, seed):
+    generator = torch.Generator().manual_seed(seed)
+    network = Network((3, *hidden, 6), generator, activation).double()
+    x = torch.randn(20, 3, dtype=torch.float64, generator=generator).requires_grad_()
+    towards = torch.randn(20, 6, dtype=torch.float64, generator=generator)
+    inputs = (x, *network.parameters())
+    values, found = network(x), torch.autograd.grad(network(x), inputs, towards)
+    layers = nn.Sequential(*network)
+    assert torch.allclose(values, layers(x), atol=1e-12)
+    expected = torch.autograd.grad(layers(x), inputs, towards)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+    with torch.no_grad():
+        assert torch.equal(network(x), values)
+    data = x.detach()
+    (first, *_) = torch.autograd.grad(network(data), inputs[1:], towards)
+    assert torch.equal(first, found[1])
 
 
 @pytest.mark.parametrize("n_components", [1, 2, 3])

@@ -108,7 +108,7 @@ class Resident:
 
     def at(self, *columns: Tensor) -> Batch:
         """Return rows and features of these rows, column by column."""
-        return *columns, *(self.x[rows] for rows in columns)
+        return *columns, *(self.x.index_select(0, rows) for rows in columns)
 
     def parts(self) -> Iterator[Tensor]:
         """Yield all features in order."""
@@ -119,7 +119,7 @@ class Resident:
     ) -> Iterator[Batch]:
         """Yield shuffled batches for ever, each entry of the columns once an epoch."""
         for batch in batches(len(columns[0]), size, generator):
-            yield self.at(*(rows[batch] for rows in columns))
+            yield self.at(*(rows.index_select(0, batch) for rows in columns))
 
 
 class Streamed:
@@ -135,7 +135,7 @@ class Streamed:
         """Return rows and features of these rows, column by column."""
         buffer = self._buffer(sum(map(len, columns)))
         read, places = self._read(tuple(rows.cpu().numpy() for rows in columns), buffer)
-        return *columns, *(read[place] for place in places)
+        return *columns, *(read.index_select(0, place) for place in places)
 
     def parts(self) -> Iterator[Tensor]:
         """Yield all features in order."""
@@ -153,7 +153,7 @@ class Streamed:
             for k in range(0, max(1, n // size * size), size):
                 yield (
                     *(torch.from_numpy(own[k : k + size]) for own in entries),
-                    *(read[place[k : k + size]] for place in places),
+                    *(read.index_select(0, place[k : k + size]) for place in places),
                 )
 
     def _pools(

@@ -394,7 +394,9 @@ def _train(
 
     def loss(batch: Batch) -> torch.Tensor:
         rows, inputs = batch
-        return weighted_mean(classifier.loss(inputs, k[rows].long()), w[rows])
+        return weighted_mean(
+            classifier.loss(inputs, k.index_select(0, rows).long()), w.index_select(0, rows)
+        )
 
     outcome = minimise(
         classifier,

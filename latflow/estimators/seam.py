@@ -61,7 +61,7 @@ def state_probabilities(model: LatentModel, z: FloatArray) -> FloatArray:
 
 def states(model: LatentModel, z: FloatArray) -> NDArray[np.int64]:
     """Return the most probable s given z, shape (n,)."""
-    return in_chunks(lambda part: model.decoder(part).exp().argmax(dim=1), z)
+    return in_chunks(lambda part: model.decoder(part).exp().max(dim=1).indices, z)
 
 
 def move(model: LatentModel, points: FloatArray, *, inverse: bool) -> FloatArray:

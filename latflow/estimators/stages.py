@@ -303,7 +303,8 @@ class Fit:
         model, x = self.model, self.data.x
         states = torch.empty(len(x), dtype=torch.int32, device=self.labels.device)
         with torch.no_grad():
-            return filled(states, (model.decoder(model.encoder(x)).argmax(1) for x in x.parts()))
+            found = (model.decoder(model.encoder(x)).max(dim=1).indices for x in x.parts())
+            return filled(states, found)
 
     def _encoded(self) -> Tensor:
         """Return the noise-free variables of every frame."""
@@ -345,7 +346,8 @@ class Fit:
             i, j, x, later = batch
             noise = torch.randn(len(i), model.n_components, generator=generator).to(x)
             return model.loss(
-                x, later, self.labels[j].long(), noise, data.base.rows(i), data.weights[i],
+                x, later, self.labels.index_select(0, j).long(), noise, data.base.rows(i),
+                data.weights.index_select(0, i),
                 bottleneck=self.bottleneck, kinetic=self.kinetic_weight, flow=flow,
             )  # fmt: skip
 
@@ -362,12 +364,12 @@ class Fit:
         z = self._encoded()
 
         def loss(rows: Tensor) -> Tensor:
-            values = -model.log_density(z[rows], data.base.rows(rows))
-            return weighted_mean(values, data.weights[rows])
+            values = -model.log_density(z.index_select(0, rows), data.base.rows(rows))
+            return weighted_mean(values, data.weights.index_select(0, rows))
 
         own, judged = share(len(data.rows)), share(data.n_held_out[1])
         return (
-            lambda batch: own * loss(data.rows[batch]),
+            lambda batch: own * loss(data.rows.index_select(0, batch)),
             lambda: judged * evaluate(lambda: loss(data.held_out_rows)),
             lambda size: batches(len(data.rows), size, self.generator),
         )

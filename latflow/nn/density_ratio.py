@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
-from latflow.nn.networks import linear, mlp
+from latflow.nn.networks import Network, linear, log_softmax
 
 __all__ = ["LastLayer", "Solution", "TemperatureClassifier", "powers_of"]
 
@@ -67,7 +67,7 @@ class TemperatureClassifier(nn.Module):
         self.order = order
         self.register_buffer("steps", steps)
         self.register_buffer("log_counts", log_counts)
-        self.net = mlp((n_inputs, *hidden_features), generator)
+        self.net = Network((n_inputs, *hidden_features), generator)
         # a linear part and unbounded units: h goes on growing where only one temperature went
         self.last = linear(n_inputs + hidden_features[-1], self.order, generator)
         self.f = nn.Parameter(torch.zeros(len(steps)))
@@ -88,7 +88,7 @@ class TemperatureClassifier(nn.Module):
     def loss(self, v: Tensor, k: Tensor) -> Tensor:
         """Return -log p(k | v) for every row."""
         logits = self.log_counts + self.f - self.reduced_energies(v)
-        return cross_entropy(logits, k, reduction="none")
+        return -log_softmax(logits).gather(1, k.unsqueeze(1)).squeeze(1)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class LastLayer:
 
     def log_probabilities(self, slopes: Tensor, f: Tensor) -> Tensor:
         """Return log p(k | v), shape (n_rows, n_temperatures)."""
-        return torch.log_softmax(f - self.units @ slopes @ self.powers, dim=1)
+        return log_softmax(f - self.units @ slopes @ self.powers)
 
     def loss(self, weights: Tensor, slopes: Tensor, f: Tensor) -> float:
         """Return the weighted mean of -log p(k | v)."""

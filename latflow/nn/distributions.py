@@ -104,7 +104,7 @@ class TiltedGaussian:
 
     def rows(self, index: Tensor) -> TiltedGaussian:
         """Return the distribution of the rows `index`, where every row has its own t."""
-        return self._with(self.t[index], self.log_z[index])
+        return self._with(self.t.index_select(0, index), self.log_z.index_select(0, index))
 
     def _with(self, t: Tensor, log_z: Tensor) -> TiltedGaussian:
         twin = object.__new__(TiltedGaussian)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from latflow.nn.networks import mlp, on_columns
-from latflow.nn.splines import LIMIT, n_spline_parameters, spline_forward, spline_inverse
+from latflow.nn.networks import Network, Tape
+from latflow.nn.splines import (
+    LIMIT,
+    n_spline_parameters,
+    spline_backward,
+    spline_forward,
+    spline_inverse,
+)
 
 __all__ = ["TRANSFORMS", "Coupling", "Flow"]
 
@@ -27,20 +35,28 @@ class Affine:
     def __init__(self, bound: float) -> None:
         self.bound = bound
 
-    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u and log du/dz, both (m, n); the parameters are (m, n_parameters, n)."""
-        shift, log_scale = self._read(parameters)
-        return z * log_scale.exp() + shift, log_scale
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, Tape]:
+        """Return u and log du/dz, both (m, n), and a tape; the parameters: (m, n_parameters, n)."""
+        shift, tanh = self._read(parameters)
+        scale = (LIMIT * tanh).exp()
+        return torch.addcmul(shift, z, scale), LIMIT * tanh, (z, tanh, scale)
+
+    def backward(self, tape: Tape, grad_u: Tensor, grad_logdet: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of z and of the parameters."""
+        z, tanh, scale = tape
+        grad_z = grad_u * scale
+        grad_raw = torch.addcmul(grad_logdet, grad_z, z) * (1 - tanh * tanh)
+        return grad_z, torch.stack((grad_u, grad_raw), 1)
 
     def inverse(self, u: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and log dz/du."""
-        shift, log_scale = self._read(parameters)
-        return (u - shift) * (-log_scale).exp(), -log_scale
+        shift, tanh = self._read(parameters)
+        return (u - shift) * (-LIMIT * tanh).exp(), -LIMIT * tanh
 
     @staticmethod
     def _read(parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = parameters.unbind(1)
-        return shift, LIMIT * torch.tanh(raw / LIMIT)
+        return shift, torch.tanh(raw / LIMIT)
 
 
 class Spline:
@@ -51,9 +67,13 @@ class Spline:
     def __init__(self, bound: float) -> None:
         self.bound = bound
 
-    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u and log du/dz."""
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, Tape]:
+        """Return u, log du/dz and a tape, as :class:`Affine` does."""
         return spline_forward(z, parameters, N_BINS, self.bound)
+
+    def backward(self, tape: Tape, grad_u: Tensor, grad_logdet: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of z and of the parameters."""
+        return spline_backward(tape, grad_u, grad_logdet, N_BINS, self.bound)
 
     def inverse(self, u: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and log dz/du."""
@@ -94,29 +114,96 @@ class Coupling(nn.Module):
         turned = torch.arange(dim).roll(turn(position, dim, n_moved)).tolist()
         self.moved, self.fixed = turned[:n_moved], turned[n_moved:]
         self.transform = TRANSFORMS[transform](bound)
+        self.n_context, self.n_kept = n_context, 2 * len(hidden_features) + 2
         n_in = max(1, dim - n_moved + n_context)
-        self.net = mlp((n_in, *hidden_features, n_moved * self.transform.n_parameters), generator)
+        n_out = n_moved * self.transform.n_parameters
+        self.net = Network((n_in, *hidden_features, n_out), generator)
         for parameter in self.net[-1].parameters():  # the identity at the start
             nn.init.zeros_(parameter)
 
-    def forward_and_logdet(self, z: Rows, context: Tensor) -> tuple[Rows, Tensor]:
-        """Return u and log |det du/dz|, shape (n,); z and u are rows of shape (1, n)."""
-        return self._move(self.transform.forward, z, context)
+    def forward(self, z: Rows, context: Tensor) -> tuple[Rows, Tensor, Tape]:
+        """Return u, log |du/dz| of the coordinates moved, shape (m, n), and a tape.
 
-    def inverse_and_logdet(self, u: Rows, context: Tensor) -> tuple[Rows, Tensor]:
-        """Return z and log |det dz/du|, as :meth:`forward_and_logdet`."""
-        return self._move(self.transform.inverse, u, context)
+        z and u are rows of shape (1, n).
+        """
+        raw, tape = self._parameters_at(z, context)
+        moved, logdet, own = self.transform.forward(_joined([z[k] for k in self.moved]), raw)
+        return self._with(z, moved), logdet, (*tape, *own)
 
-    def _move(self, transform: Any, z: Rows, context: Tensor) -> tuple[Rows, Tensor]:
-        read = torch.cat([*(z[k] for k in self.fixed), context])
-        if len(read) == 0:
-            read = read.new_ones(1, read.shape[1])
-        raw = torch.unflatten(on_columns(self.net, read), 0, (len(self.moved), -1))
-        moved, logdet = transform(torch.cat([z[k] for k in self.moved]), raw)
-        result = list(z)
-        for k, row in zip(self.moved, torch.split(moved, 1), strict=True):
-            result[k] = row
-        return result, logdet.sum(dim=0)
+    def backward(
+        self, tape: Tape, grad_u: Rows, grad_logdet: Tensor
+    ) -> tuple[Rows, Tensor, list[Tensor]]:
+        """Return the gradients of z, of the context and of the parameters."""
+        grad_moved = _joined([grad_u[k] for k in self.moved])
+        moved, raw = self.transform.backward(tape[self.n_kept :], grad_moved, grad_logdet)
+        read, parameters = self.net.backward(tape[: self.n_kept], raw.flatten(0, 1))
+        result = self._with(grad_u, moved)
+        for i, k in enumerate(self.fixed):
+            result[k] = result[k] + read[i : i + 1]
+        return result, read[len(self.fixed) :][: self.n_context], parameters
+
+    def inverse(self, u: Rows, context: Tensor) -> tuple[Rows, Tensor]:
+        """Return z and log |dz/du| of the coordinates moved."""
+        raw, _ = self._parameters_at(u, context)
+        moved, logdet = self.transform.inverse(_joined([u[k] for k in self.moved]), raw)
+        return self._with(u, moved), logdet
+
+    def _parameters_at(self, z: Rows, context: Tensor) -> tuple[Tensor, Tape]:
+        read = [z[k] for k in self.fixed] + [context] * (self.n_context > 0)
+        raw, tape = self.net.on_columns(_joined(read) if read else torch.ones_like(z[0]))
+        return raw.view(len(self.moved), -1, raw.shape[1]), tape
+
+    def _with(self, rows: Rows, moved: Tensor) -> list[Tensor]:
+        result = list(rows)
+        for i, k in enumerate(self.moved):
+            result[k] = moved[i : i + 1]
+        return result
+
+
+def _joined(rows: Rows) -> Tensor:
+    return rows[0] if len(rows) == 1 else torch.cat(list(rows))
+
+
+class _Couplings(torch.autograd.Function):
+    """All couplings as one node of autograd's graph: of small batches nodes are half the cost."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, couplings: Sequence[Coupling], z: Tensor, context: Tensor, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        tapes: list[Tape] = []
+        result = _forward(couplings, z, context, tapes)
+        ctx.couplings, ctx.lengths = couplings, [len(tape) for tape in tapes]
+        ctx.save_for_backward(*chain.from_iterable(tapes))
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_u: Tensor, grad_logdet: Tensor) -> tuple[Any, ...]:
+        rows: Rows = torch.split(grad_u, 1)
+        kept, contexts = list(ctx.saved_tensors), []
+        parameters: list[Tensor] = []
+        for coupling, length in zip(reversed(ctx.couplings), reversed(ctx.lengths), strict=True):
+            tape = tuple(kept[-length:])
+            del kept[-length:]
+            rows, context, own = coupling.backward(tape, rows, grad_logdet)
+            contexts.append(context)
+            parameters = own + parameters
+        return None, torch.cat(list(rows)), sum(contexts), *parameters
+
+
+def _forward(
+    couplings: Sequence[Coupling], z: Tensor, context: Tensor, tapes: list[Tape] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return u, shape (dim, n), and log |det du/dz|, shape (n,)."""
+    rows: Rows = torch.split(z, 1)
+    logdets = []
+    for coupling in couplings:
+        rows, logdet, tape = coupling.forward(rows, context)
+        logdets.append(logdet)
+        if tapes is not None:
+            tapes.append(tape)
+    return torch.cat(list(rows)), torch.cat(logdets).sum(0)
 
 
 class Flow(nn.Module):
@@ -162,21 +249,23 @@ class Flow(nn.Module):
     def forward_and_logdet(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return u, shape (n, dim), and log |det du/dz|, shape (n,)."""
         white = torch.linalg.solve_triangular(self.factor, (z - self.location).T, upper=False)
-        rows, logdet = torch.split(white, 1), -self._log_volume()
         context = z.new_empty(0, len(z)) if context is None else context.T
-        for coupling in self.couplings:
-            rows, part = coupling.forward_and_logdet(rows, context)
-            logdet = logdet + part
-        return torch.cat(rows).T, logdet
+        couplings = list(self.couplings)
+        if torch.is_grad_enabled():
+            u, logdet = _Couplings.apply(couplings, white, context, *self.parameters())  # type: ignore[no-untyped-call]
+        else:
+            u, logdet = _forward(couplings, white, context)
+        return u.T, logdet - self._log_volume()
 
     def inverse_and_logdet(self, u: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return z, shape (n, dim), and log |det dz/du|, shape (n,)."""
-        rows, logdet = torch.split(u.T, 1), self._log_volume()
+        rows: Rows = torch.split(u.T, 1)
+        logdet = self._log_volume()
         context = u.new_empty(0, len(u)) if context is None else context.T
         for coupling in reversed(list(self.couplings)):
-            rows, part = coupling.inverse_and_logdet(rows, context)
-            logdet = logdet + part
-        return (self.factor @ torch.cat(rows)).T + self.location, logdet
+            rows, part = coupling.inverse(rows, context)
+            logdet = logdet + part.sum(dim=0)
+        return (self.factor @ torch.cat(list(rows))).T + self.location, logdet
 
     def whiten(self, mean: Tensor, covariance: Tensor, scale: float = 1.0) -> None:
         """Take mean and covariance out first, so that what the couplings see has spread `scale`.

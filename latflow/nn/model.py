@@ -141,20 +141,22 @@ class LatentModel(nn.Module):
 
 
 def vamp2(z: Tensor, later: Tensor, weights: Tensor) -> Tensor:
-    """Return 1 + the squared Frobenius norm of C00^(-1/2) C01 C11^(-1/2) over weighted pairs."""
+    """Return 1 + the squared Frobenius norm of C00^(-1/2) C01 C11^(-1/2) over weighted pairs.
+
+    A slight ridge keeps collinear components finite.
+    """
+    d = z.shape[1]
     share = (weights / weights.sum().clamp_min(torch.finfo(z.dtype).tiny)).unsqueeze(1)
-    a, b = z - (share * z).sum(dim=0), later - (share * later).sum(dim=0)
-    c01 = (share * a).T @ b
-    left, right = _solve((share * a).T @ a, c01), _solve((share * b).T @ b, c01.T)
-    return 1 + (left * right.T).sum()
-
-
-def _solve(covariance: Tensor, target: Tensor) -> Tensor:
-    """Return covariance^(-1) target; a slight ridge keeps collinear components finite."""
-    ridge = RIDGE * (covariance.diagonal().mean() + RIDGE)
-    eye = torch.eye(len(covariance)).to(target)
-    solved: Tensor = torch.linalg.solve(covariance + ridge * eye, target)
-    return solved
+    both = torch.cat([z, later], dim=1)
+    both = both - (share * both).sum(dim=0)
+    covariance = (share * both).T @ both
+    c00, c01, c11 = covariance[:d, :d], covariance[:d, d:], covariance[d:, d:]
+    own, across = torch.stack([c00, c11]), torch.stack([c01, c01.T])
+    spread = own.diagonal(dim1=1, dim2=2).mean(dim=1).view(2, 1, 1)
+    ridge = RIDGE * (spread + RIDGE) * torch.eye(d, dtype=z.dtype, device=z.device)
+    left, right = torch.linalg.solve(own + ridge, across)
+    value: Tensor = 1 + (left * right.T).sum()
+    return value
 
 
 class ConditionalDensity(nn.Module):

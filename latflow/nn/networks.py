@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils import skip_init as _skip_init
 
-__all__ = ["Decoder", "Encoder", "mlp", "on_columns"]
+__all__ = ["Decoder", "Encoder", "Network", "Tape", "linear", "log_softmax"]
+
+Tape = tuple[Tensor, ...]
 
 
 # torch leaves it untyped
@@ -28,48 +30,88 @@ def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     return layer
 
 
-def mlp(
-    sizes: Sequence[int],
-    generator: torch.Generator,
-    activation: Callable[[], nn.Module] = nn.ReLU,
-) -> nn.Sequential:
-    """Return a feed-forward network through layers of these sizes; two sizes give a linear map."""
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(sizes[:-1]):
-        layers += [linear(n_in, n_out, generator), activation()]
-    return nn.Sequential(*layers, linear(sizes[-2], sizes[-1], generator))
+ACTIVATIONS: dict[type[nn.Module], tuple[Any, Any]] = {  # in place, and its gradient by its value
+    nn.ReLU: (torch.relu_, lambda grad, value: torch.ops.aten.threshold_backward(grad, value, 0)),
+    nn.Tanh: (torch.tanh_, torch.ops.aten.tanh_backward),
+}
 
 
-class _OnColumns(torch.autograd.Function):
-    """A rectified network on the columns of x; autograd's own pass costs half as much again."""
+class Network(nn.Sequential):
+    """A feed-forward network, on columns inside: one node of autograd's graph, few new arrays.
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
+    Parameters
+    ----------
+    sizes : sequence of int
+        Layers, input and output included; two sizes give a linear map.
+    generator : torch.Generator
+        Source of the initial weights.
+    activation : {nn.ReLU, nn.Tanh}
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        generator: torch.Generator,
+        activation: type[nn.Module] = nn.ReLU,
+    ) -> None:
+        layers: list[nn.Module] = []
+        for n_in, n_out in pairwise(sizes[:-1]):
+            layers += [linear(n_in, n_out, generator), activation()]
+        super().__init__(*layers, linear(sizes[-2], sizes[-1], generator))
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the network's values at the rows of x, shape (n, n_out)."""
+        if torch.is_grad_enabled():
+            columns: Tensor = _OnColumns.apply(self, x.T, *self.parameters())  # type: ignore[no-untyped-call]
+        else:
+            columns, _ = self.on_columns(x.T)
+        return columns.T
+
+    def on_columns(self, x: Tensor) -> tuple[Tensor, Tape]:
+        """Return the values at the columns of x, and what :meth:`backward` needs."""
+        parameters = list(self.parameters())
         weights, biases = parameters[::2], parameters[1::2]
+        activate, _ = ACTIVATIONS[self.activation]
         read = [x]
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            read.append(torch.addmm(bias.unsqueeze(1), weight, read[-1]).relu_())
-        ctx.save_for_backward(*read, *weights)
-        return torch.addmm(biases[-1].unsqueeze(1), weights[-1], read[-1])
+            read.append(activate(torch.addmm(bias.unsqueeze(1), weight, read[-1])))
+        return torch.addmm(biases[-1].unsqueeze(1), weights[-1], read[-1]), (*read, *weights)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        n_layers = len(ctx.saved_tensors) // 2
-        read, weights = ctx.saved_tensors[:n_layers], ctx.saved_tensors[n_layers:]
-        found: list[Tensor | None] = []
+    def backward(
+        self, tape: Tape, grad: Tensor, *, through: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the gradients of x (empty if not `through`) and of the parameters."""
+        n_layers = len(tape) // 2
+        read, weights = tape[:n_layers], tape[n_layers:]
+        _, gradient = ACTIVATIONS[self.activation]
+        found: list[Tensor] = []
         for k in reversed(range(n_layers)):
             found += [grad.sum(1), grad @ read[k].T]
             if k > 0:
-                grad = torch.ops.aten.threshold_backward(weights[k].T @ grad, read[k], 0)
-        found.append(weights[0].T @ grad if ctx.needs_input_grad[0] else None)
-        return tuple(reversed(found))
+                grad = gradient(weights[k].T @ grad, read[k])
+        return weights[0].T @ grad if through else grad.new_empty(0), found[::-1]
 
 
-def on_columns(net: nn.Sequential, x: Tensor) -> Tensor:
-    """Return net(x.T).T, shape (n_out, n), of a network of :func:`mlp` and x of (n_in, n)."""
-    columns: Tensor = _OnColumns.apply(x, *net.parameters())  # type: ignore[no-untyped-call]
-    return columns
+class _OnColumns(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, network: Network, x: Tensor, *parameters: Tensor) -> Tensor:
+        values, tape = network.on_columns(x)
+        ctx.network = network
+        ctx.save_for_backward(*tape)
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        through = ctx.needs_input_grad[1]
+        grad_x, parameters = ctx.network.backward(ctx.saved_tensors, grad, through=through)
+        return None, grad_x if through else None, *parameters
+
+
+def log_softmax(rows: Tensor) -> Tensor:
+    """Return the logarithm of the rows' softmax; along columns, eight times as fast for few."""
+    return torch.log_softmax(rows.T, dim=0).T
 
 
 class Encoder(nn.Module):
@@ -87,12 +129,13 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (n_features, *hidden_features, n_components)
-        self.mean = mlp(sizes, generator, nn.Tanh)
+        self.mean = Network(sizes, generator, nn.Tanh)
         self.log_sigma = nn.Parameter(torch.full((n_components,), -1.0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return mu(x), the noise-free collective variables."""
-        return self.mean(x)  # type: ignore[no-any-return]
+        mean: Tensor = self.mean(x)
+        return mean
 
     def noisy(self, mean: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return z = mu(x) + sigma * noise for mu(x) = mean, and log q(z given x)."""
@@ -112,7 +155,7 @@ class Decoder(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.net = mlp((n_components, *hidden_features, n_states), generator)
+        self.net = Network((n_components, *hidden_features, n_states), generator)
 
     @property
     def n_states(self) -> int:
@@ -128,7 +171,7 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return log-probabilities of the states, shape (n, n_states)."""
-        return torch.log_softmax(self.net(z), dim=1)
+        return log_softmax(self.net(z))
 
     def keep(self, states: Sequence[int]) -> None:
         """Shrink the last layer to `states`, in this order; its parameters are new objects."""
