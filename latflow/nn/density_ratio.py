@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from latflow.nn.networks import Network, linear, log_softmax
+from latflow.nn.networks import linear, log_softmax, mlp
 
 __all__ = ["LastLayer", "Solution", "TemperatureClassifier", "powers_of"]
 
@@ -67,7 +67,7 @@ class TemperatureClassifier(nn.Module):
         self.order = order
         self.register_buffer("steps", steps)
         self.register_buffer("log_counts", log_counts)
-        self.net = Network((n_inputs, *hidden_features), generator)
+        self.net = mlp((n_inputs, *hidden_features), generator)
         # a linear part and unbounded units: h goes on growing where only one temperature went
         self.last = linear(n_inputs + hidden_features[-1], self.order, generator)
         self.f = nn.Parameter(torch.zeros(len(steps)))

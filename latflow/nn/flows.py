@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from latflow.nn.networks import Network, Tape
+from latflow.nn.networks import Tape, mlp, on_columns, on_columns_backward
 from latflow.nn.splines import (
     LIMIT,
     n_spline_parameters,
@@ -117,7 +117,7 @@ class Coupling(nn.Module):
         self.n_context, self.n_kept = n_context, 2 * len(hidden_features) + 2
         n_in = max(1, dim - n_moved + n_context)
         n_out = n_moved * self.transform.n_parameters
-        self.net = Network((n_in, *hidden_features, n_out), generator)
+        self.net = mlp((n_in, *hidden_features, n_out), generator)
         for parameter in self.net[-1].parameters():  # the identity at the start
             nn.init.zeros_(parameter)
 
@@ -136,7 +136,7 @@ class Coupling(nn.Module):
         """Return the gradients of z, of the context and of the parameters."""
         grad_moved = _joined([grad_u[k] for k in self.moved])
         moved, raw = self.transform.backward(tape[self.n_kept :], grad_moved, grad_logdet)
-        read, parameters = self.net.backward(tape[: self.n_kept], raw.flatten(0, 1))
+        read, parameters = on_columns_backward(tape[: self.n_kept], raw.flatten(0, 1))
         result = self._with(grad_u, moved)
         for i, k in enumerate(self.fixed):
             result[k] = result[k] + read[i : i + 1]
@@ -150,7 +150,7 @@ class Coupling(nn.Module):
 
     def _parameters_at(self, z: Rows, context: Tensor) -> tuple[Tensor, Tape]:
         read = [z[k] for k in self.fixed] + [context] * (self.n_context > 0)
-        raw, tape = self.net.on_columns(_joined(read) if read else torch.ones_like(z[0]))
+        raw, tape = on_columns(self.net, _joined(read) if read else torch.ones_like(z[0]))
         return raw.view(len(self.moved), -1, raw.shape[1]), tape
 
     def _with(self, rows: Rows, moved: Tensor) -> list[Tensor]:

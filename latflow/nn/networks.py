@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.utils import skip_init as _skip_init
 
-__all__ = ["Decoder", "Encoder", "Network", "Tape", "linear", "log_softmax"]
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "Tape",
+    "linear",
+    "log_softmax",
+    "mlp",
+    "on_columns",
+    "on_columns_backward",
+]
 
 Tape = tuple[Tensor, ...]
 
@@ -30,83 +37,44 @@ def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     return layer
 
 
-ACTIVATIONS: dict[type[nn.Module], tuple[Any, Any]] = {  # in place, and its gradient by its value
-    nn.ReLU: (torch.relu_, lambda grad, value: torch.ops.aten.threshold_backward(grad, value, 0)),
-    nn.Tanh: (torch.tanh_, torch.ops.aten.tanh_backward),
-}
+def mlp(
+    sizes: Sequence[int],
+    generator: torch.Generator,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+) -> nn.Sequential:
+    """Return a feed-forward network through layers of these sizes; two sizes give a linear map."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes[:-1]):
+        layers += [linear(n_in, n_out, generator), activation()]
+    return nn.Sequential(*layers, linear(sizes[-2], sizes[-1], generator))
 
 
-class Network(nn.Sequential):
-    """A feed-forward network, on columns inside: one node of autograd's graph, few new arrays.
+def on_columns(net: nn.Sequential, x: Tensor) -> tuple[Tensor, Tape]:
+    """Return net(x.T).T of a rectified network, and what :func:`on_columns_backward` needs.
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        Layers, input and output included; two sizes give a linear map.
-    generator : torch.Generator
-        Source of the initial weights.
-    activation : {nn.ReLU, nn.Tanh}
+    x has shape (n_in, n), the result (n_out, n). Hidden layers are rows: the products of gradients
+    with them are faster so.
     """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        generator: torch.Generator,
-        activation: type[nn.Module] = nn.ReLU,
-    ) -> None:
-        layers: list[nn.Module] = []
-        for n_in, n_out in pairwise(sizes[:-1]):
-            layers += [linear(n_in, n_out, generator), activation()]
-        super().__init__(*layers, linear(sizes[-2], sizes[-1], generator))
-        self.activation = activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the network's values at the rows of x, shape (n, n_out)."""
-        if torch.is_grad_enabled():
-            columns: Tensor = _OnColumns.apply(self, x.T, *self.parameters())  # type: ignore[no-untyped-call]
-        else:
-            columns, _ = self.on_columns(x.T)
-        return columns.T
-
-    def on_columns(self, x: Tensor) -> tuple[Tensor, Tape]:
-        """Return the values at the columns of x, and what :meth:`backward` needs."""
-        parameters = list(self.parameters())
-        weights, biases = parameters[::2], parameters[1::2]
-        activate, _ = ACTIVATIONS[self.activation]
-        read = [x]
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            read.append(activate(torch.addmm(bias.unsqueeze(1), weight, read[-1])))
-        return torch.addmm(biases[-1].unsqueeze(1), weights[-1], read[-1]), (*read, *weights)
-
-    def backward(
-        self, tape: Tape, grad: Tensor, *, through: bool = True
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return the gradients of x (empty if not `through`) and of the parameters."""
-        n_layers = len(tape) // 2
-        read, weights = tape[:n_layers], tape[n_layers:]
-        _, gradient = ACTIVATIONS[self.activation]
-        found: list[Tensor] = []
-        for k in reversed(range(n_layers)):
-            found += [grad.sum(1), grad @ read[k].T]
-            if k > 0:
-                grad = gradient(weights[k].T @ grad, read[k])
-        return weights[0].T @ grad if through else grad.new_empty(0), found[::-1]
+    parameters = list(net.parameters())
+    weights, biases = parameters[::2], parameters[1::2]
+    read = [x.T]
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        read.append(torch.addmm(bias, read[-1], weight.T).relu_())
+    return torch.addmm(biases[-1].unsqueeze(1), weights[-1], read[-1].T), (*read, *weights)
 
 
-class _OnColumns(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, network: Network, x: Tensor, *parameters: Tensor) -> Tensor:
-        values, tape = network.on_columns(x)
-        ctx.network = network
-        ctx.save_for_backward(*tape)
-        return values
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        through = ctx.needs_input_grad[1]
-        grad_x, parameters = ctx.network.backward(ctx.saved_tensors, grad, through=through)
-        return None, grad_x if through else None, *parameters
+def on_columns_backward(tape: Tape, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return the gradients of x and of the parameters, from that of the result."""
+    n_layers = len(tape) // 2
+    read, weights = tape[:n_layers], tape[n_layers:]
+    grad = grad.T
+    found: list[Tensor] = []
+    for k in reversed(range(n_layers)):
+        found += [grad.sum(0), grad.T @ read[k]]
+        grad = grad @ weights[k]
+        if k > 0:
+            grad = torch.ops.aten.threshold_backward(grad, read[k], 0)
+    return grad.T, found[::-1]
 
 
 def log_softmax(rows: Tensor) -> Tensor:
@@ -129,13 +97,12 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (n_features, *hidden_features, n_components)
-        self.mean = Network(sizes, generator, nn.Tanh)
+        self.mean = mlp(sizes, generator, nn.Tanh)
         self.log_sigma = nn.Parameter(torch.full((n_components,), -1.0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return mu(x), the noise-free collective variables."""
-        mean: Tensor = self.mean(x)
-        return mean
+        return self.mean(x)  # type: ignore[no-any-return]
 
     def noisy(self, mean: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return z = mu(x) + sigma * noise for mu(x) = mean, and log q(z given x)."""
@@ -155,7 +122,7 @@ class Decoder(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.net = Network((n_components, *hidden_features, n_states), generator)
+        self.net = mlp((n_components, *hidden_features, n_states), generator)
 
     @property
     def n_states(self) -> int:
