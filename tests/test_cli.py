@@ -147,7 +147,9 @@ class TestFitRefuses:
 
     @pytest.fixture(autouse=True)
     def bad_files(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(LaTFEstimator, "_run", lambda *_: pytest.fail("fitted before checking"))
+        monkeypatch.setattr(
+            LaTFEstimator, "_start", lambda *_: pytest.fail("fitted before checking")
+        )
         good = np.load("cold.npy")
         np.save("flat.npy", good[:, 0])
         np.save("narrow.npy", good[:, :1])

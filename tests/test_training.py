@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from latflow.nn.training import Plan, batches, minimise
+from latflow.nn.training import AdamW, Plan, batches, minimise
 
 
 class Point(torch.nn.Module):
@@ -36,6 +36,24 @@ def test_finds_the_minimum_of_a_quadratic():
     assert torch.allclose(module.x, torch.ones(2), atol=1e-3)
     assert outcome.n_iter <= 200
     assert not outcome.failed
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_optimiser_is_torchs(weight_decay):
+    own, theirs = Point(), Point()
+    unused = torch.nn.Parameter(torch.ones(2))  # without a gradient
+    own.unused = unused
+    optimiser = AdamW(own, weight_decay)
+    reference = torch.optim.AdamW(theirs.parameters(), weight_decay=weight_decay)
+    for step in range(20):
+        rate = 0.1 / (step + 1)
+        optimiser.step(((own.x - 1) ** 4).sum(), rate)
+        reference.zero_grad()
+        ((theirs.x - 1) ** 4).sum().backward()
+        reference.param_groups[0]["lr"] = rate
+        reference.step()
+    assert torch.allclose(own.x, theirs.x, rtol=1e-6)
+    assert torch.equal(unused, torch.ones(2))
 
 
 def test_cap_on_iterations_holds():

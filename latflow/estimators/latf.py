@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 
@@ -48,6 +50,7 @@ from latflow.estimators.stages import (
 )
 from latflow.metrics import vamp2
 from latflow.nn.distributed import gathered, n_processes, rank
+from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.flows import TRANSFORMS
 from latflow.nn.model import LatentModel
 from latflow.nn.training import Plan
@@ -127,7 +130,8 @@ class LaTFEstimator(
     validation_fraction : float, default=0.1
         Share of the frames, in contiguous blocks, held out to stop early and keep best weights.
     n_init : int, default=1
-        Fits from different seeds, run through joblib; the lowest held-out loss is kept.
+        Label refinements from different seeds, run through joblib; that with the highest VAMP-2
+        score on held-out frames, the same for all, goes on.
     boltzmann_constant : float, default=0.00831446...
         In kJ/mol/K; 1.0 for reduced units.
     device : str, default="auto"
@@ -294,8 +298,11 @@ class LaTFEstimator(
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
             seeds = gathered(seeds)[0]
             x = Standardised(frames.X, self.mean_, self.scale_)
-            runs = each((self._run, (x, frames, int(seed))) for seed in seeds)
-            best = min(runs, key=lambda run: (run.failed, run.best))
+            with torch_for_fit(self.n_threads):
+                data = self._training_data(x, frames, int(seeds[0]))
+            starts = each((self._start, (x, frames, data, int(seed))) for seed in seeds)
+            best, _ = max(starts, key=lambda start: start[1])
+            self._finish(best, data)
             self._keep(best, frames, is_trajectory_list(X))
         return self
 
@@ -327,10 +334,20 @@ class LaTFEstimator(
             lowest if self.reference_temperature is None else float(self.reference_temperature)
         )
 
-    def _run(self, x: Standardised, frames: Frames, seed: int) -> Fit:
-        """Run all stages from one seed."""
+    def _training_data(self, x: Standardised, frames: Frames, seed: int) -> TrainingData:
+        held_out = held_out_rows(
+            frames, self.validation_fraction, self.lagtime, np.random.default_rng(seed)
+        )
+        t = np.broadcast_to(self._reduced(frames.temperature, len(x)), len(x))
+        base = TiltedGaussian(self.n_components, float(self.tilt), t)
+        device = pick_device(self.device)
+        return TrainingData.split(x, frames.weights, base, frames.pairs, held_out, device)
+
+    def _start(
+        self, x: Standardised, frames: Frames, data: TrainingData, seed: int
+    ) -> tuple[Fit, float]:
+        """Refine labels from one seed; return the fit, without its data, and its score."""
         with torch_for_fit(self.n_threads):
-            rng = np.random.default_rng(seed)
             generator = torch.Generator().manual_seed(seed)
             device = pick_device(self.device)
             labels = as_index(first_labels(x, frames, self.n_states, seed))
@@ -338,19 +355,29 @@ class LaTFEstimator(
             model = self._build(x.shape[1], n_states, generator).to(device)
             if rank():  # other noise and other batches, from here on
                 generator.manual_seed(seed + rank())
-            held_out = held_out_rows(frames, self.validation_fraction, self.lagtime, rng)
-            t = np.broadcast_to(self._reduced(frames.temperature, len(x)), len(x))
-            base = model.base(t).to(torch.empty(0, device=device))
-            data = TrainingData.split(x, frames.weights, base, frames.pairs, held_out, device)
             plan = Plan(self.max_iter, self.learning_rate, self.batch_size, tol=self.tol)
-            with tqdm(disable=not self.verbose, desc="LaTF", unit="look") as bar:
-                fit = Fit(
-                    model, data, labels.to(device), self.bottleneck,
-                    self.kinetic_weight, plan, self.n_refinements, generator,
-                    on_record=progress_of(bar),
-                ).run()  # fmt: skip
-            fit.on_record = None
-            return fit
+            fit = Fit(
+                model, data, labels.to(device), self.bottleneck,
+                self.kinetic_weight, plan, self.n_refinements, generator,
+            )  # fmt: skip
+            with self._watched(fit, "labels"):
+                fit.refine()
+            score = -np.inf if fit.failed else fit.score()
+            del fit.data  # which would travel back from another process
+            return fit, score
+
+    def _finish(self, fit: Fit, data: TrainingData) -> None:
+        """Train encoder, decoder and flow together, then the flow alone."""
+        fit.data = data
+        with torch_for_fit(self.n_threads), self._watched(fit, "density"):
+            fit.learn_density()
+
+    @contextmanager
+    def _watched(self, fit: Fit, what: str) -> Iterator[None]:
+        with tqdm(disable=not self.verbose, desc=f"LaTF, {what}", unit="look") as bar:
+            fit.on_record = progress_of(bar)
+            yield
+        fit.on_record = None
 
     def _build(self, n_features: int, n_states: int, generator: torch.Generator) -> LatentModel:
         hidden = tuple(self.hidden_features)

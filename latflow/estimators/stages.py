@@ -20,7 +20,7 @@ from latflow.estimators.features import Batch, Features, Standardised, features_
 from latflow.estimators.processes import common_sample
 from latflow.nn.distributed import averaged, gathered, n_processes, share, summed
 from latflow.nn.distributions import TiltedGaussian
-from latflow.nn.model import LatentModel
+from latflow.nn.model import LatentModel, vamp2
 from latflow.nn.training import Outcome, Plan, Record, batches, minimise
 from latflow.trajectories import Frames, in_blocks, rows_at_once
 
@@ -236,7 +236,7 @@ def first_labels(x: Standardised, frames: Frames, n_states: int | str, seed: int
 
 @dataclass
 class Fit:
-    """One run of all stages for one seed."""
+    """The stages from one seed: :meth:`refine`, then :meth:`learn_density`."""
 
     model: LatentModel
     data: TrainingData
@@ -250,23 +250,9 @@ class Fit:
     n_iter: int = 0
     settled: bool = False
     failed: bool = False
-    best: float = np.inf
 
     def __post_init__(self) -> None:
         self.history: list[Record] = []
-
-    def run(self) -> Fit:
-        """Refine the labels, train all parts together, then the flow on noise-free CVs."""
-        self.refine()
-        self.whiten()
-        if not self.failed:
-            self._minimise("joint", self.model, self._pair_losses(flow=True), JOINT)
-        self._adopt(self._predicted())
-        for part in (self.model.encoder, self.model.decoder):
-            part.requires_grad_(False)
-        if not self.failed:
-            self._minimise("density", self.model.flow, self._density_losses(), DENSITY)
-        return self
 
     def refine(self) -> None:
         """Train encoder and decoder and relabel, round after round, until labels stop changing.
@@ -288,6 +274,25 @@ class Fit:
             if self.settled or self.failed:
                 break
         self.model.flow.requires_grad_(True)
+
+    def score(self) -> float:
+        """Return the VAMP-2 score of the noise-free variables on held-out pairs."""
+        data, encoder = self.data, self.model.encoder
+        i, _, x, later = data.x.at(*data.held_out_pairs)
+        weights = data.weights.index_select(0, i)
+        judged = share(data.n_held_out[0])
+        return averaged(judged * evaluate(lambda: vamp2(encoder(x), encoder(later), weights)))
+
+    def learn_density(self) -> None:
+        """Train all parts together, then the flow on noise-free variables."""
+        self.whiten()
+        if not self.failed:
+            self._minimise("joint", self.model, self._pair_losses(flow=True), JOINT)
+        self._adopt(self._predicted())
+        for part in (self.model.encoder, self.model.decoder):
+            part.requires_grad_(False)
+        if not self.failed:
+            self._minimise("density", self.model.flow, self._density_losses(), DENSITY)
 
     def whiten(self) -> None:
         """Let the flow start from variables of the base's own spread."""
@@ -393,7 +398,6 @@ class Fit:
         outcome = minimise(module, loss, held_out_loss, batched, plan, on_record=on_record)
         self.history += outcome.history
         self.n_iter += outcome.n_iter
-        self.best = outcome.best
         self.failed = self.failed or outcome.failed
         warn_of_rollbacks(outcome, stage)
 

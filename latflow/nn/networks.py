@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init as _skip_init
 
 __all__ = [
     "Decoder",
@@ -24,13 +23,17 @@ __all__ = [
 Tape = tuple[Tensor, ...]
 
 
-# torch leaves it untyped
-skip_init: Callable[..., nn.Linear] = _skip_init
+def unset_linear(n_in: int, n_out: int) -> nn.Linear:
+    """Return a linear layer whose numbers are yet to be written."""
+    layer = nn.Linear(n_in, n_out, device="meta")
+    layer.weight = nn.Parameter(torch.empty(n_out, n_in))
+    layer.bias = nn.Parameter(torch.empty(n_out))
+    return layer
 
 
 def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer drawn from `generator` alone: no global seed is read or moved."""
-    layer: nn.Linear = skip_init(nn.Linear, n_in, n_out)
+    layer = unset_linear(n_in, n_out)
     bound = 1 / math.sqrt(n_in)
     for parameter in (layer.weight, layer.bias):
         nn.init.uniform_(parameter, -bound, bound, generator=generator)
@@ -144,7 +147,7 @@ class Decoder(nn.Module):
         """Shrink the last layer to `states`, in this order; its parameters are new objects."""
         old = self._last
         rows = torch.as_tensor(states, device=old.weight.device)
-        new = skip_init(nn.Linear, old.in_features, len(rows)).to(old.weight)
+        new = unset_linear(old.in_features, len(rows)).to(old.weight)
         with torch.no_grad():
             new.weight.copy_(old.weight[rows])
             new.bias.copy_(old.bias[rows])
