@@ -387,22 +387,28 @@ def test_bottleneck_tilt_and_lagtime_are_read(three_hole):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_of_several_starts_that_with_the_slowest_variables_goes_on(three_hole, monkeypatch, seed):
-    X, starts, start = three_hole["trajectories"][:6], [], LaTFEstimator._start
+def test_of_several_starts_those_with_the_slowest_variables_go_on(three_hole, monkeypatch, seed):
+    X, judged, judge = three_hole["trajectories"][:6], [], stages.Fit.judge
 
-    def noted(model, x, frames, data, seed):
-        fit, score = start(model, x, frames, data, seed)
+    def noted(fit):
+        judge(fit)
         with torch.no_grad():
-            z, later = (fit.model.encoder(data.x.x[rows]).numpy() for rows in data.held_out_pairs)
-        assert score == pytest.approx(vamp2(z, later), rel=0.02)  # but for its ridge
-        starts.append((fit, score))
-        return fit, score
+            i, j = fit.data.held_out_pairs
+            z, later = (fit.model.encoder(fit.data.x.x[rows]).numpy() for rows in (i, j))
+        assert fit.score == pytest.approx(vamp2(z, later), rel=0.02)  # but for its ridge
+        judged.append((fit, fit.score, fit.n_rounds, i))
 
-    monkeypatch.setattr(LaTFEstimator, "_start", noted)
-    model = fit_quietly(LaTFEstimator(**TINY | {"n_init": 3, "random_state": seed}), X)
-    scores = [score for _, score in starts]
-    assert len(set(scores)) == 3
-    assert model.model_ is starts[np.argmax(scores)][0].model
+    monkeypatch.setattr(stages.Fit, "judge", noted)
+    options = TINY | {"n_init": 5, "n_refinements": 9, "random_state": seed}
+    model = fit_quietly(LaTFEstimator(**options), X)
+    assert all(torch.equal(judged[0][3], held_out) for *_, held_out in judged)
+    field = judged[:5]
+    for first, size in ((5, 3), (8, 2), (10, 1)):
+        better = sorted(field, key=lambda one: one[1], reverse=True)[:size]
+        field = judged[first : first + size]
+        assert [one[0] for one in field] == [one[0] for one in better]
+    assert len(judged) == 11
+    assert model.model_ is field[0][0].model
     assert {"joint", "density"} < {record["stage"] for record in model.history_}
 
 

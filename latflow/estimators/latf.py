@@ -69,6 +69,7 @@ from latflow.trajectories import (
 __all__ = ["BOLTZMANN_CONSTANT", "LaTFEstimator"]
 
 ENCODERS = ("linear", "mlp")
+HEAT = 2  # rounds of refinement between two halvings of the `n_init` runs
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -130,8 +131,8 @@ class LaTFEstimator(
     validation_fraction : float, default=0.1
         Share of the frames, in contiguous blocks, held out to stop early and keep best weights.
     n_init : int, default=1
-        Label refinements from different seeds, run through joblib; that with the highest VAMP-2
-        score on held-out frames, the same for all, goes on.
+        Label refinements from different seeds, run through joblib. After every second round the
+        half with the higher VAMP-2 scores goes on, on held-out frames that are the same for all.
     boltzmann_constant : float, default=0.00831446...
         In kJ/mol/K; 1.0 for reduced units.
     device : str, default="auto"
@@ -300,10 +301,13 @@ class LaTFEstimator(
             x = Standardised(frames.X, self.mean_, self.scale_)
             with torch_for_fit(self.n_threads):
                 data = self._training_data(x, frames, int(seeds[0]))
-            starts = each((self._start, (x, frames, data, int(seed))) for seed in seeds)
-            best, _ = max(starts, key=lambda start: start[1])
-            self._finish(best, data)
-            self._keep(best, frames, is_trajectory_list(X))
+            fits = each((self._start, (x, frames, data, int(seed))) for seed in seeds)
+            while len(fits) > 1:
+                fits.sort(key=lambda fit: fit.score, reverse=True)
+                better = fits[: (len(fits) + 1) // 2]
+                fits = each((self._heat, (fit, data)) for fit in better)
+            self._finish(fits[0], data)
+            self._keep(fits[0], frames, is_trajectory_list(X))
         return self
 
     def _check_parameters(self) -> None:
@@ -343,10 +347,8 @@ class LaTFEstimator(
         device = pick_device(self.device)
         return TrainingData.split(x, frames.weights, base, frames.pairs, held_out, device)
 
-    def _start(
-        self, x: Standardised, frames: Frames, data: TrainingData, seed: int
-    ) -> tuple[Fit, float]:
-        """Refine labels from one seed; return the fit, without its data, and its score."""
+    def _start(self, x: Standardised, frames: Frames, data: TrainingData, seed: int) -> Fit:
+        """Build a model from one seed and run its first heat."""
         with torch_for_fit(self.n_threads):
             generator = torch.Generator().manual_seed(seed)
             device = pick_device(self.device)
@@ -360,16 +362,23 @@ class LaTFEstimator(
                 model, data, labels.to(device), self.bottleneck,
                 self.kinetic_weight, plan, self.n_refinements, generator,
             )  # fmt: skip
-            with self._watched(fit, "labels"):
-                fit.refine()
-            score = -np.inf if fit.failed else fit.score()
-            del fit.data  # which would travel back from another process
-            return fit, score
+        return self._heat(fit, data)
+
+    def _heat(self, fit: Fit, data: TrainingData) -> Fit:
+        """Refine labels for some rounds; return the fit, judged where others run."""
+        fit.data = data
+        with torch_for_fit(self.n_threads), self._watched(fit, "labels"):
+            fit.refine(HEAT)
+            if self.n_init > 1:
+                fit.judge()
+        del fit.data  # which would travel back from another process
+        return fit
 
     def _finish(self, fit: Fit, data: TrainingData) -> None:
-        """Train encoder, decoder and flow together, then the flow alone."""
+        """Refine to the end, train encoder, decoder and flow together, then the flow alone."""
         fit.data = data
-        with torch_for_fit(self.n_threads), self._watched(fit, "density"):
+        with torch_for_fit(self.n_threads), self._watched(fit, "labels and density"):
+            fit.refine()
             fit.learn_density()
 
     @contextmanager

@@ -248,40 +248,48 @@ class Fit:
     generator: torch.Generator
     on_record: Callable[[Record], None] | None = None
     n_iter: int = 0
+    n_rounds: int = 0
+    score: float = -np.inf
     settled: bool = False
     failed: bool = False
 
     def __post_init__(self) -> None:
         self.history: list[Record] = []
 
-    def refine(self) -> None:
+    def refine(self, most: int | None = None) -> None:
         """Train encoder and decoder and relabel, round after round, until labels stop changing.
 
-        A single state is believed of the last round only: a decoder trained too little also
-        predicts the largest state everywhere.
+        At most `most` rounds, if given; a further call goes on. A single state is believed of the
+        last round only: a decoder trained too little also predicts the largest state everywhere.
         """
         self.model.flow.requires_grad_(False)
         share = max(ROUND, min(1.0, LEAST_ROUND / self.plan.max_iter))
-        for number in range(1, self.n_refinements + 1):
-            name = f"refinement {number}"
+        left = self.n_refinements - self.n_rounds
+        for _ in range(left if most is None else min(most, left)):
+            if self.settled or self.failed:
+                break
+            self.n_rounds += 1
+            name = f"refinement {self.n_rounds}"
             self._minimise(name, self.model, self._pair_losses(flow=False), share)
             predicted = self._predicted()
-            if self._is_single(predicted) and number < self.n_refinements and not self.failed:
+            last = self.n_rounds == self.n_refinements or self.failed
+            if self._is_single(predicted) and not last:
                 continue
             changed = self._adopt(predicted)
             self.history[-1] |= {"n_states": self.model.decoder.n_states, "changed": changed}
             self.settled = changed < LABEL_TOLERANCE or self.model.decoder.n_states == 1
-            if self.settled or self.failed:
-                break
         self.model.flow.requires_grad_(True)
 
-    def score(self) -> float:
-        """Return the VAMP-2 score of the noise-free variables on held-out pairs."""
+    def judge(self) -> None:
+        """Set the score: VAMP-2 of the noise-free variables on held-out pairs."""
+        if self.failed:
+            return
         data, encoder = self.data, self.model.encoder
         i, _, x, later = data.x.at(*data.held_out_pairs)
         weights = data.weights.index_select(0, i)
         judged = share(data.n_held_out[0])
-        return averaged(judged * evaluate(lambda: vamp2(encoder(x), encoder(later), weights)))
+        score = judged * evaluate(lambda: vamp2(encoder(x), encoder(later), weights))
+        self.score = averaged(score)
 
     def learn_density(self) -> None:
         """Train all parts together, then the flow on noise-free variables."""
