@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
@@ -15,6 +16,7 @@ from torch.multiprocessing.spawn import spawn
 from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.datasets import make_three_hole
 from latflow.nn.distributed import average_gradients, share
+from latflow.nn.model import vamp2
 from latflow.nn.training import Plan, minimise
 
 SETTINGS: dict[str, Any] = {"lagtime": 5, "max_iter": 200, "boltzmann_constant": 1.0}
@@ -84,6 +86,8 @@ def work(rank: int, folder: Path) -> None:
     found["broken"] = said(lambda: fit(broken, own.temperature))
     wide = [np.hstack([x, x]) if rank else x for x in own.trajectories]
     found["wide"] = said(lambda: fit(wide, own.temperature))
+    named = [pd.DataFrame(x, columns=["a", "b"][:: 1 - 2 * rank]) for x in own.trajectories]
+    found["names"] = said(lambda: fit(named, own.temperature))
     found["unnamed"] = said(lambda: fit(own.trajectories, own.temperature if rank else None))
     other = LaTFEstimator(**SHARED | {"max_iter": 200 + rank})
     found["settings"] = said(lambda: other.fit(own.trajectories))
@@ -102,13 +106,18 @@ def problem() -> tuple[torch.nn.Linear, torch.Tensor, torch.Tensor, torch.Tensor
 
 
 def gradient(rank: int) -> np.ndarray:
-    """Return the gradient of a weighted mean over 12 rows, of which the first process has four."""
+    """Return the gradient of a loss over 12 rows, of which the first process has four."""
     module, x, y, w = problem()
     own = slice(0, 4) if rank == 0 else slice(4, 12)
-    loss = share(len(x[own])) * (w[own] * (module(x[own]) - y[own]) ** 2).mean()
-    loss.backward()
+    loss(module, x[own], y[own], share(len(x[own])) * w[own]).backward()
     average_gradients(module.parameters())
     return np.concatenate([p.grad.numpy().ravel() for p in module.parameters()])
+
+
+def loss(module: torch.nn.Linear, x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> Any:
+    """Return a weighted mean and a kinetic term."""
+    z = module(x)
+    return (w * (z - y) ** 2).mean() - vamp2(z, y + z**2, w[:, 0])
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +176,7 @@ def test_held_out_likelihood_is_that_of_one_process(
 
 def test_gradient_is_that_of_all_rows(results: list[Any]) -> None:
     module, x, y, w = problem()
-    (w * (module(x) - y) ** 2).mean().backward()
+    loss(module, x, y, w).backward()
     exact = np.concatenate([p.grad.numpy().ravel() for p in module.parameters()])
     for found in results:
         np.testing.assert_allclose(found["gradient"], exact, rtol=1e-12)
@@ -178,6 +187,9 @@ def test_an_error_in_one_process_ends_all(results: list[Any]) -> None:
     for found in results:
         assert "NaN" in str(found["broken"])
         assert "features of one width in all processes, got [2, 4]" in str(found["wide"])
+        assert "order in all processes, got [a, b] in one and [b, a] in another" in str(
+            found["names"]
+        )
         assert "`temperature` in all processes or in none, got it in 1 of 2" in str(
             found["unnamed"]
         )

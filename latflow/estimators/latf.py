@@ -290,7 +290,7 @@ class LaTFEstimator(
                 temperature=temperature, weights=weights, initial_states=initial_states,
             )  # fmt: skip
             alone = n_processes() == 1
-            frames = gather() if alone else common_frames(gather, self.get_params())
+            frames = gather() if alone else common_frames(self, gather)
             if self.verbose:
                 tell_plan(frames, self.n_components, self.batch_size, self.device)
             self._knew_order = frames.ordered
@@ -383,7 +383,7 @@ class LaTFEstimator(
 
     @contextmanager
     def _watched(self, fit: Fit, what: str) -> Iterator[None]:
-        with tqdm(disable=not self.verbose, desc=f"LaTF, {what}", unit="look") as bar:
+        with tqdm(disable=not self.verbose or rank() > 0, desc=f"LaTF, {what}", unit="look") as bar:
             fit.on_record = progress_of(bar)
             yield
         fit.on_record = None

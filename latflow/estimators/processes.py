@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 
 from latflow.estimators.features import Standardised
 from latflow.nn.distributed import gathered, n_processes, together
@@ -23,23 +23,24 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-def common_frames(gather: Callable[[], Frames], parameters: dict[str, Any]) -> Frames:
+def common_frames(estimator: BaseEstimator, gather: Callable[[], Frames]) -> Frames:
     """Return this process's frames, their weights relative to all processes' mean.
 
     Parameters
     ----------
-    gather : callable
-        -> Frames, of the own data.
-    parameters : dict
-        Of the estimator: the same in all processes but for `random_state`, of which the first
+    estimator : BaseEstimator
+        Its parameters are the same in all processes but for `random_state`, of which the first
         process's counts.
+    gather : callable
+        -> Frames, of the own data; the estimator then knows the names of the features.
 
     Raises
     ------
     ValueError
         In every process, where the data of one are wrong or do not fit those of the others.
     """
-    own = {name: repr(value) for name, value in parameters.items() if name != "random_state"}
+    parameters = estimator.get_params().items()
+    own = {name: repr(value) for name, value in parameters if name != "random_state"}
     everyone = gathered(own)
     for name, value in own.items():
         values = sorted({theirs.get(name, "none") for theirs in everyone} | {value})
@@ -51,6 +52,13 @@ def common_frames(gather: Callable[[], Frames], parameters: dict[str, Any]) -> F
     widths = gathered(frames.X.shape[1])
     if len(set(widths)) > 1:
         raise ValueError(f"Expected features of one width in all processes, got {widths}.")
+    names = gathered(list(getattr(estimator, "feature_names_in_", ())))
+    for theirs in names:
+        if theirs != names[0]:
+            raise ValueError(
+                "Expected features of the same names in the same order in all processes, got "
+                f"{_told(names[0])} in one and {_told(theirs)} in another."
+            )
     given = gathered(frames.temperature is not None)
     if len(set(given)) > 1:
         raise ValueError(
@@ -64,6 +72,10 @@ def common_frames(gather: Callable[[], Frames], parameters: dict[str, Any]) -> F
         )
     n, scale = map(np.array, zip(*gathered((len(frames.X), frames.weight_scale)), strict=True))
     return replace(frames, weights=frames.weights * (frames.weight_scale * n.sum() / (n @ scale)))
+
+
+def _told(names: list[str]) -> str:
+    return f"[{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}]" if names else "none"
 
 
 def common_values(values: FloatArray) -> FloatArray:

@@ -286,10 +286,8 @@ class Fit:
             return
         data, encoder = self.data, self.model.encoder
         i, _, x, later = data.x.at(*data.held_out_pairs)
-        weights = data.weights.index_select(0, i)
-        judged = share(data.n_held_out[0])
-        score = judged * evaluate(lambda: vamp2(encoder(x), encoder(later), weights))
-        self.score = averaged(score)
+        weights = share(data.n_held_out[0]) * data.weights.index_select(0, i)
+        self.score = evaluate(lambda: vamp2(encoder(x), encoder(later), weights))
 
     def learn_density(self) -> None:
         """Train all parts together, then the flow on noise-free variables."""
@@ -355,20 +353,20 @@ class Fit:
     def _pair_losses(self, *, flow: bool) -> Losses:
         data, model = self.data, self.model
 
-        def loss(batch: Batch, generator: torch.Generator) -> Tensor:
+        def loss(batch: Batch, generator: torch.Generator, factor: float) -> Tensor:
             i, j, x, later = batch
             noise = torch.randn(len(i), model.n_components, generator=generator).to(x)
             return model.loss(
                 x, later, self.labels.index_select(0, j).long(), noise, data.base.rows(i),
-                data.weights.index_select(0, i),
+                factor * data.weights.index_select(0, i),
                 bottleneck=self.bottleneck, kinetic=self.kinetic_weight, flow=flow,
             )  # fmt: skip
 
         held_out = data.x.at(*data.held_out_pairs)
         own, judged = share(len(data.pairs[0])), share(data.n_held_out[0])
         return (
-            lambda batch: own * loss(batch, self.generator),
-            lambda: judged * evaluate(lambda: loss(held_out, torch.Generator().manual_seed(0))),
+            lambda batch: loss(batch, self.generator, own),
+            lambda: evaluate(lambda: loss(held_out, torch.Generator().manual_seed(0), judged)),
             lambda size: data.x.batches(data.pairs, size, self.generator),
         )
 

@@ -17,6 +17,7 @@ __all__ = [
     "average_gradients",
     "averaged",
     "gathered",
+    "jointly",
     "n_processes",
     "rank",
     "share",
@@ -43,6 +44,16 @@ def summed(x: Tensor) -> Tensor:
         x = x.detach().clone()
         dist.all_reduce(x)
     return x
+
+
+def jointly(x: Tensor) -> Tensor:
+    """Return the sum of a tensor over processes, for a loss of which all have the whole.
+
+    Its gradient by the own part counts once for each process, as averages of gradients ask for.
+    """
+    if n_processes() == 1:
+        return x
+    return summed(x) + n_processes() * (x - x.detach())
 
 
 def averaged(x: float) -> float:

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from latflow.nn.distributed import jointly, summed
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.flows import Flow
 from latflow.nn.networks import Decoder, Encoder
@@ -143,13 +144,15 @@ class LatentModel(nn.Module):
 def vamp2(z: Tensor, later: Tensor, weights: Tensor) -> Tensor:
     """Return 1 + the squared Frobenius norm of C00^(-1/2) C01 C11^(-1/2) over weighted pairs.
 
-    A slight ridge keeps collinear components finite.
+    A slight ridge keeps collinear components finite. Of several processes the pairs of all count,
+    by weights that average 1 over them.
     """
     d = z.shape[1]
-    share = (weights / weights.sum().clamp_min(torch.finfo(z.dtype).tiny)).unsqueeze(1)
+    average = summed(weights.mean()).clamp_min(torch.finfo(z.dtype).tiny)
+    share = (weights / (len(weights) * average)).unsqueeze(1)
     both = torch.cat([z, later], dim=1)
-    both = both - (share * both).sum(dim=0)
-    covariance = (share * both).T @ both
+    both = both - summed((share * both.detach()).sum(dim=0))  # a covariance is flat in the mean
+    covariance = jointly((share * both).T @ both)
     c00, c01, c11 = covariance[:d, :d], covariance[:d, d:], covariance[d:, d:]
     own, across = torch.stack([c00, c11]), torch.stack([c01, c01.T])
     spread = own.diagonal(dim1=1, dim2=2).mean(dim=1).view(2, 1, 1)
