@@ -7,19 +7,25 @@ import random
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import QUICK
 from sklearn.exceptions import ConvergenceWarning
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from latflow import LaTFEstimator, stack
 from latflow.datasets import make_three_hole, three_hole_populations
 from latflow.estimators import seam, stages
+from latflow.estimators.features import Standardised
 from latflow.metrics import jensen_shannon, jensen_shannon_noise_floor, vamp2
 from latflow.nn import training
+from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.networks import Decoder
+from latflow.trajectories import Rows
 
 TINY = {"max_iter": 20, "n_refinements": 2, "hidden_features": (8,), "random_state": 0}
 
@@ -410,6 +416,47 @@ def test_of_several_starts_those_with_the_slowest_variables_go_on(three_hole, mo
     assert len(judged) == 11
     assert model.model_ is field[0][0].model
     assert {"joint", "density"} < {record["stage"] for record in model.history_}
+
+
+class OneDevice(TorchDispatchMode):
+    """Fail where arrays of two devices meet, but for copies from one to the other."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if func not in (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default):
+            tensors = [a for a in tree_leaves((args, kwargs, found)) if isinstance(a, torch.Tensor)]
+            devices = {t.device.type for t in tensors if t.dim() or t.device.type != "cpu"}
+            assert len(devices) <= 1, f"{func} of {devices}"
+        return found
+
+
+@pytest.mark.parametrize("stage", ["refinement", "joint", "density"])
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_step_stays_on_its_device_and_waits_for_no_value(stage, on_disk, rng):
+    """On the device without values, where asking for one is an error: a GPU is never waited for."""
+    meta = torch.device("meta")
+    X, rows = rng.normal(size=(300, 3)), np.arange(299)
+    x = Standardised(Rows([X]) if on_disk else X, np.zeros(3), np.ones(3))
+    base = TiltedGaussian(2, 2.0, np.ones(300))
+    held_out = np.arange(300) < 30
+    data = stages.TrainingData.split(x, np.ones(300), base, (rows, rows + 1), held_out, meta)
+    model = LaTFEstimator()
+    model._set_temperatures(SimpleNamespace(temperature=None))
+    net = model._build(3, 4, torch.Generator().manual_seed(0)).to(meta)
+    labels = torch.zeros(300, dtype=torch.int32, device=meta)
+    generator = torch.Generator().manual_seed(0)
+    fit = stages.Fit(net, data, labels, 1e-3, 1.0, training.Plan(1, 1e-2, 64), 1, generator)
+    kinds = {"refinement": False, "joint": True}
+    with OneDevice():
+        losses = fit._pair_losses(flow=kinds[stage]) if stage in kinds else fit._density_losses()
+        loss, _, stream = losses
+        module = net.flow if stage == "density" else net
+        module.requires_grad_(True)
+        batches, optimiser = stream(64), training.AdamW(module, 0.0)
+        for _ in range(2):
+            optimiser.step(loss(next(batches)), 1e-2)
+    trained = net.flow if stage != "refinement" else net.encoder
+    assert all(p.grad.device == meta for p in trained.parameters())
 
 
 # ------------------------------------------------------------------ odd data

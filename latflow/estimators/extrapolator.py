@@ -31,7 +31,7 @@ from latflow._validation import (
     whole_or_nothing,
 )
 from latflow.estimators import seam
-from latflow.estimators.features import Standardised
+from latflow.estimators.features import Standardised, small
 from latflow.estimators.generator import train_generator
 from latflow.estimators.latf import LaTFEstimator
 from latflow.estimators.processes import check_alone
@@ -44,7 +44,7 @@ from latflow.estimators.reweighting import (
     mixture_of,
     tilted_log_linear,
 )
-from latflow.estimators.stages import small, thin, weighted_moments
+from latflow.estimators.stages import thin, weighted_moments
 from latflow.estimators.trust import TrustMixin, warn_unsupported
 from latflow.nn.model import ConditionalDensity
 from latflow.nn.training import Plan

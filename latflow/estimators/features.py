@@ -97,6 +97,17 @@ class Standardised:
         return out
 
 
+def small(numbers: IntArray) -> NDArray[Any]:
+    """Return whole numbers in four bytes each where they suffice."""
+    fits = not len(numbers) or int(numbers.max()) < 2**31
+    return numbers.astype(np.int32) if fits else numbers
+
+
+def as_index(rows: IntArray) -> Tensor:
+    """Return row numbers as a tensor."""
+    return torch.from_numpy(small(rows))
+
+
 class Resident:
     """Features in memory, on the device that trains."""
 
@@ -105,6 +116,10 @@ class Resident:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def index(self, rows: IntArray) -> Tensor:
+        """Return row numbers where they are used: beside the features."""
+        return as_index(rows).to(self.x.device)
 
     def at(self, *columns: Tensor) -> Batch:
         """Return rows and features of these rows, column by column."""
@@ -118,7 +133,7 @@ class Resident:
         self, columns: tuple[Tensor, ...], size: int, generator: torch.Generator
     ) -> Iterator[Batch]:
         """Yield shuffled batches for ever, each entry of the columns once an epoch."""
-        for batch in batches(len(columns[0]), size, generator):
+        for batch in batches(len(columns[0]), size, generator, self.x.device):
             yield self.at(*(rows.index_select(0, batch) for rows in columns))
 
 
@@ -131,11 +146,16 @@ class Streamed:
     def __len__(self) -> int:
         return len(self.x)
 
+    def index(self, rows: IntArray) -> Tensor:
+        """Return row numbers where they are used: by the processor, which reads."""
+        return as_index(rows)
+
     def at(self, *columns: Tensor) -> Batch:
-        """Return rows and features of these rows, column by column."""
+        """Return rows and features of these rows, column by column, on the device."""
         buffer = self._buffer(sum(map(len, columns)))
-        read, places = self._read(tuple(rows.cpu().numpy() for rows in columns), buffer)
-        return *columns, *(read.index_select(0, place) for place in places)
+        read, places = self._read(tuple(rows.numpy() for rows in columns), buffer)
+        own = (rows.to(self.device) for rows in columns)
+        return *own, *(read.index_select(0, place) for place in places)
 
     def parts(self) -> Iterator[Tensor]:
         """Yield all features in order."""
@@ -147,12 +167,12 @@ class Streamed:
     ) -> Iterator[Batch]:
         """Yield shuffled batches for ever, each entry of the columns about once an epoch."""
         rng = np.random.default_rng(int(torch.randint(2**31 - 1, (), generator=generator)))
-        rows = tuple(column.cpu().numpy() for column in columns)
+        rows = tuple(column.numpy() for column in columns)
         for entries, read, places in ahead(self._pools(rows, size, rng)):
             n = len(entries[0])
             for k in range(0, max(1, n // size * size), size):
                 yield (
-                    *(torch.from_numpy(own[k : k + size]) for own in entries),
+                    *(torch.from_numpy(own[k : k + size]).to(self.device) for own in entries),
                     *(read.index_select(0, place[k : k + size]) for place in places),
                 )
 
@@ -182,7 +202,7 @@ class Streamed:
         place = np.empty(len(mark), dtype=np.int64)
         place[wanted] = np.arange(len(wanted))
         read = torch.from_numpy(self.x.read(wanted, buffer)).to(self.device)
-        return read, [torch.from_numpy(place[rows]) for rows in columns]
+        return read, [torch.from_numpy(place[rows]).to(self.device) for rows in columns]
 
 
 Features = Resident | Streamed

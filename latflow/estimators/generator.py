@@ -71,15 +71,14 @@ def train_generator(
         frame_weights, held_out if some else everything, betas, JUDGED_A_NODE, rng
     )
 
-    def loss(draws: Draws, batch: torch.Tensor | slice) -> torch.Tensor:
-        rows, beta = draws
-        return -density.log_density(points[rows[batch]], beta[batch]).mean()
+    def loss(rows: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+        return -density.log_density(points.index_select(0, rows), beta).mean()
 
     with torch_for_fit(n_threads):
         outcome = minimise(
             density,
-            lambda batch: loss(train, batch),
-            lambda: evaluate(lambda: loss(judge, slice(None))),
+            lambda batch: loss(*(drawn.index_select(0, batch) for drawn in train)),
+            lambda: evaluate(lambda: loss(*judge)),
             batches(len(train[0]), plan.batch_size, generator),
             plan,
         )

@@ -34,12 +34,11 @@ from latflow._validation import (
     whole_or_nothing,
 )
 from latflow.estimators import seam
-from latflow.estimators.features import Standardised, pick_device, tell_plan
+from latflow.estimators.features import Standardised, as_index, pick_device, tell_plan
 from latflow.estimators.processes import common_frames, common_values
 from latflow.estimators.stages import (
     Fit,
     TrainingData,
-    as_index,
     each,
     feature_scale,
     first_labels,

@@ -13,9 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from latflow._validation import import_extra
-from latflow.estimators.features import Batch, Features, Standardised, features_of, filled
-from latflow.estimators.stages import (
+from latflow.estimators.features import (
+    Batch,
+    Features,
+    Standardised,
     as_index,
+    features_of,
+    filled,
+)
+from latflow.estimators.stages import (
     evaluate,
     thin,
     torch_for_fit,

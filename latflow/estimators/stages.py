@@ -16,7 +16,14 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from latflow.estimators.features import Batch, Features, Standardised, features_of, filled
+from latflow.estimators.features import (
+    Batch,
+    Features,
+    Standardised,
+    as_index,
+    features_of,
+    filled,
+)
 from latflow.estimators.processes import common_sample
 from latflow.nn.distributed import averaged, gathered, n_processes, share, summed
 from latflow.nn.distributions import TiltedGaussian
@@ -95,7 +102,6 @@ class TrainingData:
 
         With too little held out to judge by, the training rows are judged instead.
         """
-        on_device = torch.tensor(weights, dtype=torch.float32, device=device)
         i, j = pairs
         inside, outside = ~held_out[i] & ~held_out[j], held_out[i] & held_out[j]
         if not outside.any() or not inside.any():
@@ -103,32 +109,24 @@ class TrainingData:
             inside = outside = np.ones(len(i), dtype=bool)
         rows = np.flatnonzero(~held_out)
         judged = np.flatnonzero(held_out) if held_out.any() else rows
+        on_device = torch.tensor(weights, dtype=torch.float32, device=device)
+
+        features = features_of(x, device)
 
         def select(mask: NDArray[np.bool_], most: int) -> tuple[Tensor, Tensor]:
             chosen = thin(np.flatnonzero(mask), most)
-            return as_index(i[chosen]), as_index(j[chosen])
+            return features.index(i[chosen]), features.index(j[chosen])
 
         return cls(
-            x=features_of(x, device),
+            x=features,
             weights=on_device,
             base=base.to(on_device),
             pairs=select(inside, len(i)),
             held_out_pairs=select(outside, MOST_HELD_OUT),
-            rows=as_index(rows),
-            held_out_rows=as_index(thin(judged, MOST_HELD_OUT)),
+            rows=as_index(rows).to(device),
+            held_out_rows=as_index(thin(judged, MOST_HELD_OUT)).to(device),
             n_held_out=(int(outside.sum()), len(judged)),
         )
-
-
-def small(numbers: IntArray) -> NDArray[Any]:
-    """Return whole numbers in four bytes each where they suffice."""
-    fits = not len(numbers) or int(numbers.max()) < 2**31
-    return numbers.astype(np.int32) if fits else numbers
-
-
-def as_index(rows: IntArray) -> Tensor:
-    """Return row numbers as a tensor."""
-    return torch.from_numpy(small(rows))
 
 
 def thin(indices: Rows, most: int) -> Rows:
@@ -382,7 +380,7 @@ class Fit:
         return (
             lambda batch: own * loss(data.rows.index_select(0, batch)),
             lambda: judged * evaluate(lambda: loss(data.held_out_rows)),
-            lambda size: batches(len(data.rows), size, self.generator),
+            lambda size: batches(len(data.rows), size, self.generator, data.rows.device),
         )
 
     def _minimise(

@@ -83,14 +83,16 @@ class Outcome:
     failed: bool = False
 
 
-def batches(n_rows: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield row indices for ever, every row once an epoch, in a new order each time."""
+def batches(
+    n_rows: int, size: int, generator: torch.Generator, device: torch.device | str = "cpu"
+) -> Iterator[Tensor]:
+    """Yield row indices on a device for ever, every row once an epoch, in a new order each time."""
     if n_rows <= size:
         while True:
-            yield torch.arange(n_rows)
+            yield torch.arange(n_rows, device=device)
     small = torch.int32 if n_rows < 2**31 else torch.int64  # half the memory, the same numbers
     while True:
-        order = torch.randperm(n_rows, generator=generator, dtype=small)
+        order = torch.randperm(n_rows, generator=generator, dtype=small).to(device)
         yield from torch.split(order[: n_rows // size * size], size)
 
 
