@@ -13,14 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from latflow._validation import import_extra
-from latflow.estimators.features import (
-    Batch,
-    Features,
-    Standardised,
-    as_index,
-    features_of,
-    filled,
-)
+from latflow.estimators.features import Batch, Features, Standardised, as_index, features_of, filled
 from latflow.estimators.stages import (
     evaluate,
     thin,

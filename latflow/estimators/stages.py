@@ -16,14 +16,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from latflow.estimators.features import (
-    Batch,
-    Features,
-    Standardised,
-    as_index,
-    features_of,
-    filled,
-)
+from latflow.estimators.features import Batch, Features, Standardised, as_index, features_of, filled
 from latflow.estimators.processes import common_sample
 from latflow.nn.distributed import averaged, gathered, n_processes, share, summed
 from latflow.nn.distributions import TiltedGaussian

@@ -114,7 +114,8 @@ class Coupling(nn.Module):
         turned = torch.arange(dim).roll(turn(position, dim, n_moved)).tolist()
         self.moved, self.fixed = turned[:n_moved], turned[n_moved:]
         self.transform = TRANSFORMS[transform](bound)
-        self.n_context, self.n_kept = n_context, 2 * len(hidden_features) + 2
+        self.n_context = n_context
+        self.n_kept = 2 * len(hidden_features) + 2  # tensors of a tape that are the network's
         n_in = max(1, dim - n_moved + n_context)
         n_out = n_moved * self.transform.n_parameters
         self.net = mlp((n_in, *hidden_features, n_out), generator)
