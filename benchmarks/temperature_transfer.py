@@ -80,11 +80,14 @@ def fit_all(data, seed, args, wanted):
     """
     X, metadata = data["trajectories"], {"temperature": data["temperature"]}
     options = {"encoder": "linear", "boltzmann_constant": 1.0, "random_state": seed}
-    settings = {"temperature_range": wanted, "max_iter": args.max_iter, "random_state": seed}
-    latf_options = options | {"max_iter": args.max_iter}
+    steps = {} if args.max_iter is None else {"max_iter": args.max_iter}
+    settings = {"temperature_range": wanted, "random_state": seed} | steps
+    latf_options = options | steps
     latf, t_latf = timed(lambda: LaTFEstimator(**latf_options).fit(X, **metadata))
     frozen = FrozenEstimator(latf)
-    long = LaTFEstimator(**options, n_transforms=12, max_iter=8 * args.max_iter, learning_rate=5e-3)
+    long = LaTFEstimator(
+        **options, n_transforms=12, max_iter=8 * (args.max_iter or 1000), learning_rate=5e-3
+    )
     every = {
         "enthalpy": TemperatureExtrapolator(frozen, **settings),
         "mbar": TemperatureExtrapolator(frozen, method="mbar", **settings),
@@ -262,7 +265,8 @@ def run_three_hole(args):
         times.append(seconds)
     show("Three-hole potential, trained at k_B T = 0.7 and 1.4", rows, times)
     print("\n## Three-hole potential, trained and judged at k_B T = 1 (LaTFEstimator alone)\n")
-    alone = [one_temperature(args.frames, args.samples, seed, args.max_iter) for seed in args.seeds]
+    steps = args.max_iter or 1000
+    alone = [one_temperature(args.frames, args.samples, seed, steps) for seed in args.seeds]
     print(pd.DataFrame(alone).round(4).to_string(index=False))
 
 
@@ -275,7 +279,7 @@ def main():
     parser.add_argument("--train", type=float, nargs="+", default=[0.2, 0.5], help="of LJ7")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--samples", type=int, default=200_000)
-    parser.add_argument("--max-iter", type=int, default=1000)
+    parser.add_argument("--max-iter", type=int, help="of all fits; their own if not given")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -113,11 +113,11 @@ class TemperatureExtrapolator(
     temperature_range : tuple of float, optional
         Lowest and highest temperature that `sample` and `log_density` serve; 0.8 times the lowest
         to 1.5 times the highest simulated one if not given. Not needed by "tilted".
-    n_transforms : int, default=2
+    n_transforms : int, default=3
         Couplings of the conditional flow.
     hidden_features : tuple of int, default=(32, 32)
         Layers of each coupling's network.
-    max_iter : int, default=1000
+    max_iter : int, default=700
         Most optimiser steps of the conditional flow.
     learning_rate : float, default=1e-2
     batch_size : int, default=1024
@@ -165,9 +165,9 @@ class TemperatureExtrapolator(
         n_estimators: int = 1,
         hidden_heat_capacity: float = 0.15,
         temperature_range: tuple[float, float] | None = None,
-        n_transforms: int = 2,
+        n_transforms: int = 3,
         hidden_features: tuple[int, ...] = (32, 32),
-        max_iter: int = 1000,
+        max_iter: int = 700,
         learning_rate: float = 1e-2,
         batch_size: int = 1024,
         random_state: int | np.random.RandomState | None = None,
