@@ -26,7 +26,6 @@ from latflow._validation import (
     check_count,
     check_finite,
     check_fraction,
-    check_latent_points,
     check_option,
     check_positive,
     check_temperature,
@@ -35,6 +34,7 @@ from latflow._validation import (
 )
 from latflow.estimators import seam
 from latflow.estimators.features import Standardised, as_index, pick_device, tell_plan
+from latflow.estimators.latent import LatentSpaceMixin
 from latflow.estimators.processes import common_frames, common_values
 from latflow.estimators.stages import (
     Fit,
@@ -75,6 +75,7 @@ IntArray = NDArray[np.int64]
 
 
 class LaTFEstimator(
+    LatentSpaceMixin,
     TrajectoryListMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -508,93 +509,6 @@ class LaTFEstimator(
         i, j = frames.pairs
         return vamp2(z[i], z[j], weights=frames.weights[i])
 
-    # -------------------------------------------------------------- the latent space
-
-    def sample(
-        self,
-        n_samples: int = 1,
-        temperature: float | None = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> FloatArray:
-        """Draw collective variables from the equilibrium at one temperature.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-        temperature : float, optional
-            The reference temperature if not given.
-        random_state : int, RandomState or None, default=None
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_components)
-            Distributed as ``transform(X)`` at that temperature.
-        """
-        check_is_fitted(self)
-        n = check_count(n_samples, "n_samples")
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
-        return seam.draw(self.model_, self.model_.base(self._reduced(temperature)), n, seed)
-
-    def log_density(self, Z: ArrayLike, temperature: ArrayLike | None = None) -> FloatArray:
-        """Return the normalised log-density at points of the latent space.
-
-        Parameters
-        ----------
-        Z : array_like of shape (n_points, n_components)
-        temperature : float or array_like of shape (n_points,), optional
-
-        Returns
-        -------
-        ndarray of shape (n_points,)
-        """
-        check_is_fitted(self)
-        return self._log_density(check_latent_points(Z, self.n_components), temperature)
-
-    def predict_latent(self, Z: ArrayLike) -> IntArray:
-        """Return the state of points of the latent space, so of samples; shape (n_points,)."""
-        check_is_fitted(self)
-        return seam.states(self.model_, check_latent_points(Z, self.n_components))
-
-    def predict_proba_latent(self, Z: ArrayLike) -> FloatArray:
-        """Return each state's probability one lagtime later for points of the latent space."""
-        check_is_fitted(self)
-        return self._states(check_latent_points(Z, self.n_components))
-
-    def to_prior(self, Z: ArrayLike) -> FloatArray:
-        """Map points of the latent space to the base's space: u = f(z)."""
-        check_is_fitted(self)
-        return seam.move(self.model_, check_latent_points(Z, self.n_components), inverse=False)
-
-    def from_prior(self, U: ArrayLike) -> FloatArray:
-        """Map points of the base's space to the latent space: the inverse of :meth:`to_prior`."""
-        check_is_fitted(self)
-        return seam.move(self.model_, check_latent_points(U, self.n_components, "U"), inverse=True)
-
-    def interpolate(
-        self, z_a: ArrayLike, z_b: ArrayLike, n: int = 50, temperature: float | None = None
-    ) -> FloatArray:
-        """Return a path from `z_a` to `z_b` through the populated region.
-
-        In the base's space the direction turns at a constant rate and the radius runs evenly
-        through the quantiles of its law at `temperature`, so that no point leaves the shell where
-        the base has its mass. In one dimension the path is straight there.
-
-        Parameters
-        ----------
-        z_a, z_b : array_like of shape (n_components,)
-        n : int, default=50
-            Number of points, both ends included; at least 2.
-        temperature : float, optional
-
-        Returns
-        -------
-        ndarray of shape (n, n_components)
-        """
-        check_count(n, "n", minimum=2)
-        check_is_fitted(self)
-        ends = check_latent_points([np.ravel(z_a), np.ravel(z_b)], self.n_components)
-        return seam.path(self.model_, self.model_.base(self._reduced(temperature)), ends, n)
-
     # -------------------------------------------------------------- deeptime's manners
 
     @property
@@ -625,26 +539,3 @@ class LaTFEstimator(
 
     def _encode(self, X: NDArray[Any] | Rows) -> FloatArray:
         return seam.encode(self.model_, Standardised(X, self.mean_, self.scale_))
-
-    def _states(self, z: FloatArray) -> FloatArray:
-        return seam.state_probabilities(self.model_, z)
-
-    def _log_density(self, z: FloatArray, temperature: ArrayLike | None) -> FloatArray:
-        return seam.log_density(self.model_, z, self._reduced(temperature, len(z)))
-
-    def _reduced(self, temperature: ArrayLike | None, n_rows: int | None = None) -> FloatArray:
-        """Return T / T_ref for one temperature, or for one for each of `n_rows` rows."""
-        if temperature is None:
-            return np.ones(())
-        if self.reference_temperature_ is None:
-            raise ValueError(
-                "Expected no `temperature`: fit was given none, so the model knows one unnamed "
-                "temperature only. Pass `temperature` to fit."
-            )
-        values = np.asarray(temperature, dtype=np.float64)
-        if values.ndim and values.shape != (n_rows,):
-            wanted = "one number" if n_rows is None else f"one number or shape ({n_rows},)"
-            raise ValueError(f"Expected `temperature` to be {wanted}, got shape {values.shape}.")
-        for value in np.unique(values):
-            check_temperature(float(value))
-        return np.asarray(values / self.reference_temperature_)

@@ -61,6 +61,7 @@ class StateThermodynamicsMixin:
     temperatures_: FloatArray
     z_: FloatArray
     labels_: NDArray[np.int64]
+    hidden_heat_capacity: float
     _lengths: NDArray[np.int64] | None
     _pooled: Pooled
     _answer: tuple[Route, Mixture] | None
@@ -232,6 +233,21 @@ class StateThermodynamicsMixin:
         for member in self._hidden_members():
             error = np.hypot(error, statistic(*member, beta)[0] - value)
         return value, error
+
+    def _hidden_heat_capacities(self, route: Route, mixture: Mixture) -> FloatArray | None:
+        """Return one standard deviation of each state's, in k_B, where there are two temperatures.
+
+        A share of the one that h shows in the middle of the simulated range.
+        """
+        n_states = self.estimator_.n_states_
+        if len(self.temperatures_) != 2 or n_states == 1 or self.hidden_heat_capacity == 0:
+            return None
+        beta = float(self._pooled.betas.mean())
+        weights, h = mixture.frame_weights(route.reduced(beta)), route.derivatives(beta)[0]
+        powers = [np.bincount(self.labels_, weights * h**p, n_states) for p in range(3)]
+        share, mean, square = powers[0], *(x / np.maximum(powers[0], 1e-300) for x in powers[1:])
+        variance = np.where(share > 0, square - mean**2, 0.0)
+        return self.hidden_heat_capacity * beta**2 * np.maximum(variance, 0.0)
 
     def _hidden_members(self) -> Iterator[Member]:
         """Yield what would answer had one state one standard deviation more of heat capacity."""
