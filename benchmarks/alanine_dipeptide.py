@@ -103,7 +103,7 @@ def fit(data, seed, args):
     settings = {"temperature_range": (300, 600), "max_iter": 1, "random_state": seed}
     variants = {
         "enthalpy": {},
-        "enthalpy, bootstraps": {"n_estimators": args.estimators},
+        "enthalpy, bootstraps": {"n_bootstraps": args.estimators},
         "mbar": {"method": "mbar"},
     }
     for name, options in variants.items():

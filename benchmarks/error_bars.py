@@ -35,8 +35,8 @@ from latflow.datasets import make_lj7, make_three_hole, three_hole_populations
 
 METHODS = {
     "mbar": {"method": "mbar"},
-    "enthalpy": {},
-    "enthalpy, n_estimators=20": {"n_estimators": 20},
+    "enthalpy": {"n_bootstraps": 0},
+    "enthalpy, n_bootstraps=20": {"n_bootstraps": 20},
 }
 
 

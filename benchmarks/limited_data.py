@@ -88,7 +88,7 @@ def run(seed, share, references, args):
     for method in METHODS:
         energy = {"energy": data["energies"]} if method == "mbar" else {}
         model = TemperatureExtrapolator(
-            FrozenEstimator(latf), method=method, n_estimators=args.bootstraps,
+            FrozenEstimator(latf), method=method, n_bootstraps=args.bootstraps,
             temperature_range=(0.16, 0.75), max_iter=args.max_iter, random_state=seed,
         ).fit(X, **metadata, **energy)  # fmt: skip
         row = {"share": share, "method": method, "seed": seed}

@@ -168,8 +168,8 @@ def run_seeds(args):
         "LaTFEstimator(n_init=1)": lambda: one.fit(X, temperature=temperature),
         "LaTFEstimator(n_init=8)": lambda: eight.fit(X, temperature=temperature),
     } | {
-        f"TemperatureExtrapolator(n_estimators={n})": partial(
-            lambda n: extrapolator(n_estimators=n).fit(X, temperature=temperature), n
+        f"TemperatureExtrapolator(n_bootstraps={n})": partial(
+            lambda n: extrapolator(n_bootstraps=n).fit(X, temperature=temperature), n
         )
         for n in (1, 20)
     }

@@ -63,7 +63,7 @@ def predict(frames, known, pair, options, args):
     latf = LaTFEstimator(max_iter=args.max_iter, random_state=0, **options)
     latf.fit(X, temperature=temperature)
     model = TemperatureExtrapolator(
-        FrozenEstimator(latf), n_estimators=args.bootstraps, max_iter=1, random_state=0
+        FrozenEstimator(latf), n_bootstraps=args.bootstraps, max_iter=1, random_state=0
     ).fit(X, temperature=temperature)
     labels = known or {t: latf.predict(frames[t]) for t in frames}
     n = 1 + max(int(part.max()) for parts in labels.values() for part in parts)

@@ -110,7 +110,7 @@ def main():
         data, reference = (load_alanine_dipeptide(parallel_tempering=p) for p in (False, True))
     latf = LaTFEstimator(max_iter=args.max_iter, random_state=0)
     model = TemperatureExtrapolator(
-        latf, n_estimators=20, temperature_range=(300, 600), max_iter=args.max_iter, random_state=0
+        latf, n_bootstraps=20, temperature_range=(300, 600), max_iter=args.max_iter, random_state=0
     ).fit(data.trajectories, temperature=data.temperature)
     print(populations(model, data, reference).round(3).to_string())
     draw(model, data, reference, args.figure)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.plotting import PopulationsDisplay
-from latflow.thermodynamics import BOLTZMANN_CONSTANT as BOLTZMANN
+from latflow.units import BOLTZMANN_CONSTANT as BOLTZMANN
 
 SPACING = 16.0  # nm from site to site: a stretched molecule plus the cutoff is far less
 MELT = 700.0  # K
@@ -182,7 +182,7 @@ def learn(run, *, trained, threshold, lagtime=1, max_iter=1000, seed=0):
     model = TemperatureExtrapolator(
         LaTFEstimator(lagtime=lagtime, max_iter=max_iter, random_state=seed),
         enthalpy_input="cvs",
-        n_estimators=20,
+        n_bootstraps=20,
         temperature_range=(temperature.min(), temperature.max()),
         max_iter=max_iter,
         random_state=seed,

@@ -17,7 +17,7 @@ TRAINED, UNSEEN, N_FRAMES = (0.2, 0.5), (0.18, 0.25, 0.3), 10_000
 data = {t: make_lj7(N_FRAMES, t, random_state=k) for k, t in enumerate(TRAINED + UNSEEN)}
 model = TemperatureExtrapolator(
     LaTFEstimator(lagtime=5, encoder="linear", boltzmann_constant=1.0, random_state=0),
-    n_estimators=20,
+    n_bootstraps=20,
     random_state=0,
 ).fit(
     [x for t in TRAINED for x in data[t].trajectories],

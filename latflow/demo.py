@@ -245,7 +245,7 @@ def _fit(
             models[method] = TemperatureExtrapolator(
                 estimator,
                 method=method,
-                n_estimators=20,
+                n_bootstraps=20,
                 temperature_range=(min(low, wanted[0]), max(high, wanted[-1])),
                 **common,
             ).fit(X, temperature=temperature, energy=energy)

@@ -50,6 +50,11 @@ MODULES: dict[str, Any] = {cls.__name__: cls for cls in (ConditionalDensity, Lat
 # which coordinates a coupling moves: earlier files hold it among the weights
 IN_CONFIG = ("moved", "fixed", "order")
 
+# parameters of earlier files, their names of today, and what becomes of their values
+RENAMED: dict[str, tuple[str, Any]] = {
+    "n_estimators": ("n_bootstraps", lambda n: 0 if n == 1 else n),
+}
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -211,7 +216,10 @@ def _decode(tree: Any, arrays: Arrays) -> Any:
     if "module" in tree:
         return _decode_module(tree, arrays)
     value: Any = object.__new__(_registered(OBJECTS, tree["object"]))
-    vars(value).update({k: _decode(v, arrays) for k, v in tree["state"].items()})
+    for key, state in tree["state"].items():
+        name, changed = RENAMED.get(key, (key, None))
+        found = _decode(state, arrays)
+        vars(value)[name] = found if changed is None else changed(found)
     return value
 
 

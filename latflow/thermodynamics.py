@@ -21,7 +21,6 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
 __all__ = [
-    "BOLTZMANN_CONSTANT",
     "Mixture",
     "Pool",
     "Replicate",
@@ -34,7 +33,6 @@ __all__ = [
     "state_moments",
 ]
 
-BOLTZMANN_CONSTANT = 0.00831446261815324  # kJ/mol/K: scipy.constants k * N_A / 1000
 FEWEST_SHARED = 1e-2
 BLOCK = 2**16  # rows
 

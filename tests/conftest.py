@@ -100,6 +100,6 @@ class Melting:
 def melting():
     """The system, and a model with bootstraps fitted at T = 0.6 and 1.0 with energies given."""
     latf = LaTFEstimator(**QUICK | {"lagtime": 1})
-    model = TemperatureExtrapolator(latf, n_estimators=20, max_iter=200, random_state=0)
+    model = TemperatureExtrapolator(latf, n_bootstraps=20, max_iter=200, random_state=0)
     X, metadata = Melting.pooled()
     return Melting, model.fit(X, **metadata)

@@ -6,7 +6,7 @@ import mdtraj
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from latflow.thermodynamics import BOLTZMANN_CONSTANT
+from latflow.units import BOLTZMANN_CONSTANT
 
 BACKBONE = "N H CA HA C O"
 SIDE_CHAINS = {

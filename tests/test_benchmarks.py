@@ -26,7 +26,7 @@ SHORT = f"{TINY} --reference-frames 1000"
             "--systems three-hole --seeds 0 --frames 2000 --folds 2 --max-iter 20",
             "latflow, mlp",
         ),
-        ("error_bars.py", "--system three-hole --repeats 2 --frames 1000", "n_estimators=20"),
+        ("error_bars.py", "--system three-hole --repeats 2 --frames 1000", "n_bootstraps=20"),
         (
             "beyond_memory.py",
             "--frames 4000 --in-memory 2000 --features 8 --max-iter 10 --least-on-disk 0",
@@ -46,7 +46,7 @@ SHORT = f"{TINY} --reference-frames 1000"
             "scaling.py",
             "--frames 1000 2000 --max-iter 10 --samples 100 --throughput-frames 1000 "
             "--seed-frames 1000 --repeats 1",
-            "n_estimators=20",
+            "n_bootstraps=20",
         ),
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
         (

@@ -92,7 +92,7 @@ class TestFit:
         inner = LaTFEstimator(
             5, encoder="linear", boltzmann_constant=1.0, max_iter=60, random_state=3
         )
-        ours = TemperatureExtrapolator(inner, n_estimators=20, max_iter=60, random_state=3)
+        ours = TemperatureExtrapolator(inner, n_bootstraps=20, max_iter=60, random_state=3)
         ours.fit([np.load("cold.npy"), np.load("hot.npy")], temperature=[COLD, HOT])
         theirs = latflow.load("model.latflow")
         np.testing.assert_allclose(theirs.sample(5, 1.0, 0), ours.sample(5, 1.0, 0), rtol=1e-6)
@@ -381,7 +381,7 @@ class TestFromTrajectoryFiles:
         data = featurize(FILES, "top.pdb", Torsions(("psi", "phi")), stride=2)
         ours = TemperatureExtrapolator(
             LaTFEstimator(5, max_iter=100, random_state=0),
-            n_estimators=20,
+            n_bootstraps=20,
             max_iter=100,
             random_state=0,
         ).fit(data.trajectories, temperature=[300, 450])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from latflow import LaTFEstimator
 from latflow.datasets import three_hole_density, three_hole_populations, three_hole_potential
 from latflow.featurizers import read_colvar
-from latflow.thermodynamics import BOLTZMANN_CONSTANT
+from latflow.units import BOLTZMANN_CONSTANT
 
 HEADER = "#! FIELDS time phi psi metad.bias wall.bias\n#! SET min_phi -pi\n"
 

@@ -102,7 +102,7 @@ def test_seeds_and_ensembles_are_spread(
 ) -> None:
     temperature = [1.0, 1.0, 1.4, 1.4]
     model = TemperatureExtrapolator(
-        LaTFEstimator(**TINY, n_init=3), n_estimators=10, max_iter=20, random_state=0
+        LaTFEstimator(**TINY, n_init=3), n_bootstraps=10, max_iter=20, random_state=0
     )
     serial = model.fit(data, temperature=temperature).state_populations([1.0, 1.2])
     before = tasks(client)

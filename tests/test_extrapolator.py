@@ -235,9 +235,9 @@ def test_bootstraps_widen_the_error_bars_where_h_decides(three_hole, latf):
     """Far outside of the simulated temperatures."""
     X, temperature = three_hole["trajectories"], three_hole["temperature"]
     errors = []
-    for n in (1, 20):
+    for n in (0, 20):
         model = TemperatureExtrapolator(
-            FrozenEstimator(latf), n_estimators=n, hidden_heat_capacity=0, max_iter=1,
+            FrozenEstimator(latf), n_bootstraps=n, hidden_heat_capacity=0, max_iter=1,
             random_state=0,
         ).fit(X, temperature=temperature)  # fmt: skip
         errors.append(model.state_populations([0.45, 3.0]).standard_error.to_numpy())

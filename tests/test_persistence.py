@@ -5,7 +5,7 @@
 trajectories in a row with their temperatures, ``LaTFEstimator(**SETTINGS)`` and
 ``TemperatureExtrapolator(LaTFEstimator(**SETTINGS), **SHORT)`` fitted and saved. What
 ``asked_of_old_files`` returned then stands in `data/format1_expected.json`. Format 2 came with
-bootstraps: `data/extrapolator_format2.latflow` has ten (``n_estimators=10``). Later formats get
+bootstraps: `data/extrapolator_format2.latflow` has ten (``n_bootstraps=10``). Later formats get
 files of their own; these are never made anew.
 """
 
@@ -93,7 +93,7 @@ MODELS: dict[str, Callable[[Data], Any]] = {
     "latf, names": lambda data: named(latf(), data),
     "enthalpy": lambda data: with_temperature(extrapolator("enthalpy"), data),
     "enthalpy, ensemble": lambda data: with_temperature(
-        extrapolator("enthalpy", n_estimators=10), data
+        extrapolator("enthalpy", n_bootstraps=10), data
     ),
     "enthalpy, names": lambda data: named(extrapolator("enthalpy"), data),
     "tilted": lambda data: with_temperature(extrapolator("tilted"), data),

@@ -15,7 +15,7 @@ from matplotlib.colors import same_color
 from latflow import kinetics
 from latflow.plotting import ArrheniusDisplay
 from latflow.plotting.style import PALETTE
-from latflow.thermodynamics import BOLTZMANN_CONSTANT
+from latflow.units import BOLTZMANN_CONSTANT
 
 BARRIERS = {(0, 1): 45.0, (1, 0): 60.0, (0, 2): 50.0, (2, 0): 40.0}
 

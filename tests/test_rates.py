@@ -21,7 +21,7 @@ from latflow.datasets import (
     three_hole_populations,
     three_hole_transition_matrix,
 )
-from latflow.thermodynamics import BOLTZMANN_CONSTANT
+from latflow.units import BOLTZMANN_CONSTANT
 
 PAIRS = [(a, b) for a in range(3) for b in range(3) if a != b]
 ENERGIES = np.array([0.0, 0.3, 1.0])  # of three states

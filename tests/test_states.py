@@ -24,7 +24,7 @@ def test_melting_is_found_without_energies(melting: Any, seed: int) -> None:
     system = melting[0]
     X, metadata = system.pooled(seed=seed)
     latf = LaTFEstimator(**QUICK | {"lagtime": 1, "random_state": seed})
-    model = TemperatureExtrapolator(latf, n_estimators=20, max_iter=20, random_state=seed)
+    model = TemperatureExtrapolator(latf, n_bootstraps=20, max_iter=20, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # so short a generator says so
         model.fit(X, temperature=metadata["temperature"])

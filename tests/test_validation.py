@@ -218,8 +218,8 @@ def test_hidden_features_of_the_extrapolator(model: LaTFEstimator, data: Any) ->
 WRONG_EXTRAPOLATION = [
     ("method", "tram", "to be one of enthalpy, tilted, mbar, got 'tram'"),
     ("enthalpy_input", "states", "to be one of features, cvs, got 'states'"),
-    ("n_estimators", 0, COUNT),
-    ("n_estimators", 5, "to be 1 or at least 10, .*, got 5"),
+    ("n_bootstraps", -1, ".*`n_bootstraps` to be an integer >= 0, got -1"),
+    ("n_bootstraps", 5, "to be 0 or at least 10, .*, got 5"),
     ("hidden_heat_capacity", -0.1, "to be a finite number >= 0, got -0.1"),
     ("n_transforms", 1.5, COUNT),
     ("max_iter", 0, COUNT),

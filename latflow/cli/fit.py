@@ -14,8 +14,9 @@ from latflow._validation import check_output
 from latflow.cli.inputs import add_files, add_molecules, read_array, read_features
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.estimators.extrapolator import COLDER, HOTTER, METHODS
-from latflow.estimators.latf import BOLTZMANN_CONSTANT, ENCODERS
+from latflow.estimators.latf import ENCODERS
 from latflow.persistence import save
+from latflow.units import BOLTZMANN_CONSTANT
 
 __all__ = ["add", "add_model_options", "fitted", "run"]
 
@@ -121,7 +122,7 @@ def _estimator(arguments: argparse.Namespace, *, extrapolate: bool) -> Model:
     return TemperatureExtrapolator(
         estimator,
         method=arguments.method or METHODS[0],
-        n_estimators=arguments.ensemble,
+        n_bootstraps=arguments.ensemble,
         temperature_range=None if wanted is None else tuple(wanted),
         **common,
     )

@@ -61,6 +61,7 @@ from latflow.trajectories import (
     return_memory,
     time_segments,
 )
+from latflow.units import Units
 
 __all__ = ["TemperatureExtrapolator"]
 
@@ -102,10 +103,9 @@ class TemperatureExtrapolator(
     enthalpy_input : {"features", "cvs"}, default="features"
         What h reads: all features, or the collective variables only. Features predict better where
         temperatures overlap in them; with hundreds of features that hardly overlap, take "cvs".
-    n_estimators : int, default=1
-        At least 10: as many bootstraps over blocks solve for h anew, and error bars are their
-        spread. 1: none, and error bars hold h fixed, too small where it decides. Take 20 where
-        error bars matter.
+    n_bootstraps : int, default=20
+        Bootstraps over blocks that solve for h anew, at least 10; error bars are their spread. With
+        0 error bars hold h fixed and are too small where it decides.
     hidden_heat_capacity : float, default=0.15
         With "enthalpy" at two temperatures: a state's heat capacity that these cannot show, as a
         share of the one that they do, of either sign; one standard deviation of it enters the error
@@ -162,7 +162,7 @@ class TemperatureExtrapolator(
         *,
         method: str = "enthalpy",
         enthalpy_input: str = "features",
-        n_estimators: int = 1,
+        n_bootstraps: int = 20,
         hidden_heat_capacity: float = 0.15,
         temperature_range: tuple[float, float] | None = None,
         n_transforms: int = 3,
@@ -175,7 +175,7 @@ class TemperatureExtrapolator(
         self.estimator = estimator
         self.method = method
         self.enthalpy_input = enthalpy_input
-        self.n_estimators = n_estimators
+        self.n_bootstraps = n_bootstraps
         self.hidden_heat_capacity = hidden_heat_capacity
         self.temperature_range = temperature_range
         self.n_transforms = n_transforms
@@ -272,10 +272,10 @@ class TemperatureExtrapolator(
     def _check_parameters(self) -> None:
         check_option(self.method, "method", METHODS)
         check_option(self.enthalpy_input, "enthalpy_input", INPUTS)
-        if 1 < check_count(self.n_estimators, "n_estimators") < FEWEST_BOOTSTRAPS:
+        if 0 < check_count(self.n_bootstraps, "n_bootstraps", minimum=0) < FEWEST_BOOTSTRAPS:
             raise ValueError(
-                f"Expected `n_estimators` to be 1 or at least {FEWEST_BOOTSTRAPS}, as the spread "
-                f"of fewer bootstraps tells no standard error, got {self.n_estimators}."
+                f"Expected `n_bootstraps` to be 0 or at least {FEWEST_BOOTSTRAPS}, as the spread "
+                f"of fewer bootstraps tells no standard error, got {self.n_bootstraps}."
             )
         for name in ("n_transforms", "max_iter", "batch_size"):
             check_count(getattr(self, name), name)
@@ -346,9 +346,8 @@ class TemperatureExtrapolator(
         X = frames.X if self.enthalpy_input == "features" else self.z_
         mean, variance = weighted_moments(X, np.broadcast_to(1.0, len(X)))
         v = Standardised(X, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
-        n_replicates = self.n_estimators if self.n_estimators > 1 else 0
         n_threads = self.estimator_.n_threads
-        route, replicates = learn_log_linear(v, pooled, n_replicates, rs, rng, n_threads)
+        route, replicates = learn_log_linear(v, pooled, self.n_bootstraps, rs, rng, n_threads)
         self._replicates = tuple(replicates)
         self.history_ += route.history
         return route
@@ -374,6 +373,48 @@ class TemperatureExtrapolator(
     def fit_transform(self, X: Any, y: Any = None, **metadata: Any) -> Any:
         """Fit, then return the collective variables of X; metadata as for :meth:`fit`."""
         return self.fit(X, y, **metadata).transform(X)
+
+    # -------------------------------------------------------------- the face of both estimators
+
+    @property
+    def ensemble_(self) -> Any:
+        """What answers at any temperature; None for a model fitted without temperatures."""
+        return self._answer
+
+    @property
+    def n_states_(self) -> int:
+        """Number of metastable states."""
+        return int(self.estimator_.n_states_)
+
+    @property
+    def n_components_(self) -> int:
+        """Number of collective variables."""
+        return int(self.estimator_.n_components)
+
+    @property
+    def lagtime_(self) -> int:
+        """The estimator's lagtime, in frames."""
+        return int(self.estimator_.lagtime)
+
+    @property
+    def converged_(self) -> bool:
+        """Whether the estimator's labels stopped changing."""
+        return bool(self.estimator_.converged_)
+
+    @property
+    def units_(self) -> Units:
+        """The units of temperatures and energies."""
+        return Units(self.estimator_.boltzmann_constant)
+
+    def predict_latent(self, Z: ArrayLike) -> NDArray[np.int64]:
+        """Return the state of points of the latent space, so of samples; shape (n_points,)."""
+        check_is_fitted(self)
+        return self.estimator_.predict_latent(Z)
+
+    def predict_proba_latent(self, Z: ArrayLike) -> FloatArray:
+        """Return each state's probability one lagtime later for points of the latent space."""
+        check_is_fitted(self)
+        return self.estimator_.predict_proba_latent(Z)
 
     # -------------------------------------------------------------- the estimator's
 

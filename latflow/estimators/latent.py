@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from latflow._validation import check_count, check_latent_points, check_temperature
+from latflow._validation import (
+    check_count,
+    check_latent_points,
+    check_option,
+    check_temperature,
+)
 from latflow.estimators import seam
 from latflow.nn.model import LatentModel
+from latflow.units import Units
 
 __all__ = ["LatentSpaceMixin"]
 
@@ -23,6 +30,15 @@ class LatentSpaceMixin:
     model_: LatentModel
     n_components: int
     reference_temperature_: float | None
+    temperatures_: FloatArray
+    populations_: FloatArray
+    n_states_: int
+    boltzmann_constant: float
+
+    @property
+    def units_(self) -> Units:
+        """The units of temperatures and energies."""
+        return Units(self.boltzmann_constant)
 
     def sample(
         self,
@@ -63,6 +79,70 @@ class LatentSpaceMixin:
         """
         check_is_fitted(self)
         return self._log_density(check_latent_points(Z, self.n_components), temperature)
+
+    def free_energy(
+        self, Z: ArrayLike, temperature: float | None = None, *, unit: str = "energy"
+    ) -> FloatArray:
+        """Return the free energy -k_B T log p of points of the latent space.
+
+        Parameters
+        ----------
+        Z : array_like of shape (..., n_components)
+            Points, or a grid of them.
+        temperature : float, optional
+            The reference temperature if not given.
+        unit : {"energy", "kT"}, default="energy"
+            "energy" is kJ/mol with the default `boltzmann_constant`.
+
+        Returns
+        -------
+        ndarray of shape (...)
+            Its minimum over these points is 0.
+        """
+        check_option(unit, "unit", ("energy", "kT"))
+        points = np.asarray(Z, dtype=np.float64)
+        flat = points.reshape(-1, points.shape[-1]) if points.ndim else points
+        energy = -self.log_density(flat, temperature).reshape(points.shape[:-1])
+        energy -= energy.min()
+        if unit == "energy":
+            energy *= self.units_.kt(temperature or self.reference_temperature_ or 1.0)
+        return np.asarray(energy)
+
+    def state_populations(self, temperatures: ArrayLike | None = None) -> pd.DataFrame:
+        """Return the population of every metastable state at simulated temperatures.
+
+        Parameters
+        ----------
+        temperatures : float or array_like, optional
+            Simulated temperatures; all of them if not given.
+
+        Returns
+        -------
+        DataFrame
+            Index (`temperature`, `state`), columns `population` and `standard_error`, which is
+            NaN: this estimator keeps no frames to tell it from.
+
+        Raises
+        ------
+        ValueError
+            For a temperature that was not simulated.
+        """
+        check_is_fitted(self)
+        simulated = self.temperatures_ if len(self.temperatures_) else np.array([np.nan])
+        wanted = simulated if temperatures is None else np.ravel(np.asarray(temperatures, float))
+        rows = [int(np.argmin(np.abs(simulated - t))) for t in wanted]
+        for t, row in zip(wanted, rows, strict=True):
+            if temperatures is not None and not np.isclose(t, simulated[row]):
+                names = ", ".join(f"{x:g}" for x in self.temperatures_) or "none was given to fit"
+                raise ValueError(
+                    f"Expected simulated temperatures ({names}), got {t:g}: others need "
+                    "TemperatureExtrapolator and simulations at two temperatures."
+                )
+        index = pd.MultiIndex.from_product(
+            [wanted, range(self.n_states_)], names=["temperature", "state"]
+        )
+        values = self.populations_[rows].ravel()
+        return pd.DataFrame({"population": values, "standard_error": np.nan}, index=index)
 
     def predict_latent(self, Z: ArrayLike) -> IntArray:
         """Return the state of points of the latent space, so of samples; shape (n_points,)."""

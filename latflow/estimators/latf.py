@@ -53,7 +53,6 @@ from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.flows import TRANSFORMS
 from latflow.nn.model import LatentModel
 from latflow.nn.training import Plan
-from latflow.thermodynamics import BOLTZMANN_CONSTANT
 from latflow.trajectories import (
     FRAME_METADATA,
     Frames,
@@ -64,6 +63,7 @@ from latflow.trajectories import (
     held_out_rows,
     is_trajectory_list,
 )
+from latflow.units import BOLTZMANN_CONSTANT
 
 __all__ = ["BOLTZMANN_CONSTANT", "LaTFEstimator"]
 
@@ -508,6 +508,28 @@ class LaTFEstimator(
         z = self._encode(frames.X)
         i, j = frames.pairs
         return vamp2(z[i], z[j], weights=frames.weights[i])
+
+    # -------------------------------------------------------------- the face of both estimators
+
+    @property
+    def estimator_(self) -> LaTFEstimator:
+        """The estimator that learned the collective variables: this one."""
+        return self
+
+    @property
+    def ensemble_(self) -> None:
+        """None: this estimator answers at the simulated temperatures only."""
+        return
+
+    @property
+    def n_components_(self) -> int:
+        """Number of collective variables."""
+        return int(self.n_components)
+
+    @property
+    def lagtime_(self) -> int:
+        """The lagtime of the fit, in frames."""
+        return int(self.lagtime)
 
     # -------------------------------------------------------------- deeptime's manners
 

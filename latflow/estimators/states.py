@@ -86,7 +86,7 @@ class StateThermodynamicsMixin:
         -------
         DataFrame
             Index `temperature`, columns `value` and `standard_error`: of the frames, with
-            `n_estimators` above 1 of h too, and of what two temperatures cannot show
+            `n_bootstraps` above 1 of h too, and of what two temperatures cannot show
             (`hidden_heat_capacity`).
         """
         check_is_fitted(self)

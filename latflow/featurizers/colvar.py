@@ -15,7 +15,7 @@ from sklearn.utils import Bunch
 
 from latflow._validation import check_per_trajectory, check_positive
 from latflow.featurizers.readers import FilePath, check_files
-from latflow.thermodynamics import BOLTZMANN_CONSTANT
+from latflow.units import BOLTZMANN_CONSTANT
 
 __all__ = ["read_colvar"]
 

@@ -21,7 +21,7 @@ from latflow._validation import (
     check_temperature,
 )
 from latflow.kinetics.markov import CONFIDENCE
-from latflow.thermodynamics import BOLTZMANN_CONSTANT
+from latflow.units import BOLTZMANN_CONSTANT
 
 __all__ = ["ArrheniusFit", "RateModel", "arrhenius", "rates_at"]
 

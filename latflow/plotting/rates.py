@@ -14,7 +14,7 @@ from latflow.kinetics import ArrheniusFit, RateModel, arrhenius, rates, rates_at
 from latflow.kinetics.arrhenius import FORMS
 from latflow.kinetics.markov import CONFIDENCE, RandomState
 from latflow.plotting.style import PALETTE, panels, plain_log_ticks
-from latflow.thermodynamics import BOLTZMANN_CONSTANT
+from latflow.units import BOLTZMANN_CONSTANT
 
 __all__ = ["ArrheniusDisplay"]
 

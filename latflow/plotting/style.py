@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latflow._validation import import_extra
-from latflow.estimators.latf import BOLTZMANN_CONSTANT, LaTFEstimator
+from latflow.estimators.latf import LaTFEstimator
+from latflow.units import BOLTZMANN_CONSTANT
 
 __all__ = [
     "PALETTE",
