@@ -1,4 +1,4 @@
-# Two commands on a fresh clone: `make demo` runs the main job, `make test` every check.
+# On a fresh clone `make demo` runs the main job and `make test` the checks; `make help` lists all.
 # Python 3.11 to 3.13 and make are all they need; PYTHON=python3.12 picks another interpreter.
 
 PYTHON ?= python3
@@ -6,35 +6,64 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FULL := $(VENV)/.full
+DOCS := $(VENV)/.docs
 # the lowest scikit-learn that pyproject.toml allows, laid before the newest on the import path
 OLDEST := $(shell sed -n 's/.*"scikit-learn>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 OLD := $(VENV)/scikit-learn-$(OLDEST)
+FRESH := build/fresh-venv
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# scikit-learn's checks run in one process: their names hold addresses, which differ between processes
+CHECKS := tests/test_checks.py
+FAST := $(addprefix tests/test_,distributions.py flows.py metrics.py model.py splitters.py \
+	thermodynamics.py training.py trajectories.py validation.py writing.py)
 export OMP_NUM_THREADS := 1
 export SCIPY_ARRAY_API := 1
 
-.PHONY: demo test test-oldest lint docs benchmark clean
+.PHONY: help demo fast test slow test-oldest lint docs wheel benchmark clean
 
-demo: $(READY)
+help: ## print the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(READY) ## simulate, learn, predict four unseen temperatures; write latflow_demo.html
 	$(BIN)/latflow demo
 
-# scikit-learn's checks on their own: their names hold addresses, which differ between processes
-test: $(FULL) lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_checks.py
-	$(BIN)/python -m pytest tests/test_checks.py
+fast: $(READY) ## the quickest tests of laws, in under a minute
+	$(PYTEST) --quiet -m "not slow" $(FAST)
+
+test: $(FULL) lint ## lint, types, import contract, doctests and all tests that are not marked slow
+	$(PYTEST) -m "not slow" --ignore $(CHECKS)
+	$(BIN)/python -m pytest -m "not slow" $(CHECKS)
 	$(MAKE) test-oldest
 
+slow: $(FULL) docs wheel ## what takes minutes: tests marked slow, README and examples, docs, wheel
+	$(PYTEST) -m slow --ignore $(CHECKS)
+	$(BIN)/python -m pytest -m slow $(CHECKS)
+
 # that scikit-learn hands pytest a generator, which pytest 9 warns of
-test-oldest: $(READY) $(OLD)
-	PYTHONPATH=$(OLD) $(BIN)/python -m pytest --quiet tests/test_checks.py tests/test_adapters.py \
+test-oldest: $(READY) $(OLD) ## scikit-learn's checks and the steps of pipelines with the oldest scikit-learn
+	PYTHONPATH=$(OLD) $(BIN)/python -m pytest --quiet -m "not slow" $(CHECKS) tests/test_adapters.py \
 		tests/test_splitters.py -W default::pytest.PytestRemovedIn10Warning
 
-lint: $(READY)
+lint: $(READY) ## ruff, mypy (strict) and the import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmark: $(READY)
+docs: $(DOCS) ## build the documentation; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# the package as a user gets it: nothing of the clone, no extra but the one for figures
+wheel: $(READY) ## build the wheel, install it in a fresh environment and run the quick demo there
+	rm -rf build/lib dist $(FRESH)
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv $(FRESH)
+	$(FRESH)/bin/pip install --quiet --constraint constraints.txt torch
+	$(FRESH)/bin/pip install --quiet --constraint constraints.txt "$$(echo dist/*.whl)[plot]"
+	folder=$$(mktemp -d) && cd $$folder && env -u PYTHONPATH $(CURDIR)/$(FRESH)/bin/latflow demo \
+		--quick --output quick.html && test -s quick.html && rm -r $$folder
+
+benchmark: $(READY) ## the tables of README and docs
 	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/temperature_transfer.py
 	$(BIN)/python benchmarks/alanine_dipeptide.py
@@ -43,15 +72,11 @@ benchmark: $(READY)
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/featurize.py
 
-docs: $(READY)
-	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[docs]"
-	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
-
 # torch first and pinned: unpinned, its newest build brings gigabytes of CUDA
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[dev,plot,mbar,dask]"
+	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[dev,plot,dask]"
 	touch $(READY)
 
 # half a gigabyte that only tests of files and simulations need
@@ -59,9 +84,13 @@ $(FULL): $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[h5,md]"
 	touch $(FULL)
 
+$(DOCS): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[docs]"
+	touch $(DOCS)
+
 $(OLD): $(READY)
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $(OLD) "scikit-learn==$(OLDEST)"
 	touch $(OLD)
 
-clean:
-	rm -rf $(VENV) build docs/_build *.egg-info
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist docs/_build *.egg-info

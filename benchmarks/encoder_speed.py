@@ -17,32 +17,30 @@ may never be met: `--most` ends it. Processor time, one thread, without what jud
 of repeats. Peers come with the extra `bench`; one that is not installed is left out.
 """
 
-import argparse
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import contextlib
 import importlib
 import io
 import tempfile
 import time
-import warnings
 from importlib.metadata import version
 from itertools import count
 
 import numpy as np
 import pandas as pd
+import results
 import torch
+from clock import in_turn
 from deeptime.decomposition.deep import VAMPNet
 from deeptime.util.data import TimeLaggedDataset
 from deeptime.util.torch import MLP
-from fit_speed import HIDDEN, SYSTEMS, in_turn, installed, show
+from fit_speed import WIDTHS, installed
+from simulations import SYSTEMS
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from latflow import LaTFEstimator
-from latflow.estimators import stages
-from latflow.estimators.features import Standardised
+from latflow.estimators.initial_labels import initial_labels
+from latflow.estimators.seam import Standardised, features_of
+from latflow.nn import stages
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.model import LatentModel
 from latflow.nn.training import Plan, minimise
@@ -58,18 +56,18 @@ class Problem:
     """One task in latflow's and in spib's form."""
 
     def __init__(self, frames, n_states=10):
-        simulate, temperatures, self.lagtime = SYSTEMS["LJ7"]
-        trajectories = simulate(frames, temperatures[0], random_state=0).trajectories
+        self.lagtime = SYSTEMS["lj7"].lagtime
+        trajectories = SYSTEMS["lj7"].simulate(frames, temperatures=[0.2])["trajectories"]
         frames = gather_frames(LaTFEstimator(), trajectories, lagtime=self.lagtime, reset=True)
-        scale = stages.feature_scale(frames, standardize=True)
-        self.standardised = Standardised(frames.X, *scale)
+        mean, variance = frames.moments
+        self.standardised = Standardised(frames.X, mean, np.sqrt(variance))
         self.x = self.standardised[:]
         self.held_out = frames.trajectory % HELD_OUT == 0
-        self.pairs = frames.pairs
-        self.labels = stages.first_labels(self.standardised, frames, n_states, 0)
+        self.pairs = frames.pairs(self.lagtime)
+        self.labels = initial_labels(self.standardised, frames, self.pairs, n_states, 0)
         self.n_states = int(self.labels.max()) + 1
         ends = np.cumsum([len(x) for x in trajectories])[:-1]
-        self.lists = [np.split(part, ends) for part in (self.x, self.labels)]
+        self.lists = [np.split(values, ends) for values in (self.x, self.labels)]
         i, j = self.pairs
         outside = self.held_out[i] & self.held_out[j]
         self.judged = torch.tensor(self.x[i[outside]], dtype=torch.float32)
@@ -80,14 +78,14 @@ class Problem:
         source = torch.Generator().manual_seed(seed)
         model = LatentModel(
             n_features=self.x.shape[1], n_components=2, n_states=self.n_states,
-            encoder_features=HIDDEN, decoder_features=HIDDEN, flow_features=HIDDEN,
+            encoder_features=WIDTHS, decoder_features=WIDTHS, flow_features=WIDTHS,
             n_transforms=1, transform="affine", tilt=2.0, bound=5.0, generator=source,
         )  # fmt: skip
-        rows = np.ones(len(self.x))
+        ones = np.ones(len(self.x))
         data = stages.TrainingData.split(
-            self.standardised,
-            rows,
-            TiltedGaussian(2, 2.0, rows),
+            features_of(self.standardised, torch.device("cpu")),
+            ones,
+            TiltedGaussian(2, 2.0, ones),
             self.pairs,
             self.held_out,
             torch.device("cpu"),
@@ -100,7 +98,7 @@ class Problem:
         network, utils = map(importlib.import_module, ("spib.spib", "spib.utils"))
         net = network.SPIB(
             self.n_states, (self.x.shape[1],), lagtime=self.lagtime, learning_rate=rate,
-            neuron_num1=HIDDEN[0], neuron_num2=HIDDEN[0], path=f"{folder}/spib",
+            neuron_num1=WIDTHS[0], neuron_num2=WIDTHS[0], path=f"{folder}/spib",
         )  # fmt: skip
         everywhere = range(len(self.lists[0]))
         test = [k for k in everywhere if k % HELD_OUT == 0]
@@ -176,13 +174,13 @@ def refine_by_spib(problem, rate, rounds, seed, most):
 
 
 def run_refinement(args):
-    """Print the time to the cross-entropy that the worst ends with."""
+    """Yield the time to the cross-entropy that the worst ends with."""
     problem, with_spib = Problem(args.frames), installed("spib")
-    rows = []
-    for labels, (own, others) in ROUNDS.items():
+    records = []
+    for labels, (ours, others) in ROUNDS.items():
         for seed in args.seeds:
             curves = {
-                name: refine_by_latflow(problem, kinetic, own, args.max_iter, seed)
+                name: refine_by_latflow(problem, kinetic, ours, args.max_iter, seed)
                 for name, kinetic in (("latflow", 1.0), ("latflow, kinetic_weight=0", 0.0))
             }
             for rate in (1e-3, 1e-2) if with_spib else ():
@@ -192,13 +190,14 @@ def run_refinement(args):
             for name, curve in curves.items():
                 ends = dict(zip(("seconds", "entropy", "states"), curve.points[-1], strict=True))
                 common = {"labels": labels, "method": name, "target": target}
-                rows.append(common | {"s to target": curve.time_to(target)} | ends)
-    table = pd.DataFrame(rows).groupby(["labels", "method"], sort=False).median().round(4)
-    show(f"Label refinement, LJ7 at T = 0.2: median of {len(args.seeds)} seed(s)", table)
+                records.append(common | {"s to target": curve.time_to(target)} | ends)
+    table = pd.DataFrame(records).groupby(["labels", "method"], sort=False).median().round(4)
+    title = f"Label refinement, LJ7 at T = 0.2: median of {len(args.seeds)} seed(s)"
+    yield results.Result("encoder_speed_refinement", title, table)
 
 
 def run_steps(args):
-    """Print what one step of training the encoder takes."""
+    """Yield what one step of training the encoder takes."""
     n = args.steps
     problem, with_spib = Problem(args.frames), installed("spib")
     plan = Plan(n, 1e-2, BATCH, check_every=n)
@@ -207,7 +206,7 @@ def run_steps(args):
         fit = problem.fit(kinetic=kinetic, plan=plan, n_refinements=0, seed=0)
         loss, _, stream = fit._pair_losses(flow=False)
         batches = stream(BATCH)
-        return lambda: minimise(fit.model, loss, lambda: 0.0, batches, plan)
+        return lambda: minimise(fit.model, loss, lambda: 0.0, batches, plan, stage="steps")
 
     functions = {"latflow": ours(1.0), "latflow, kinetic_weight=0": ours(0.0)}
     functions["deeptime's VAMPNet"] = vampnet_steps(problem, n)
@@ -216,7 +215,7 @@ def run_steps(args):
     table = pd.DataFrame({"ms a step": in_turn(functions, args.repeats)}) * 1e3 / n
     table["over latflow"] = table["ms a step"] / table["ms a step"].iloc[0]
     title = f"A step of the encoder, batch {BATCH}, deeptime {version('deeptime')}"
-    show(title, table.round(3))
+    yield results.Result("encoder_speed_steps", title, table.round(3).rename_axis("method"))
 
 
 def loader_of(data):
@@ -229,7 +228,7 @@ def vampnet_steps(problem, n):
     """Return a function that takes n steps of deeptime's VAMPNet with latflow's encoder."""
     i, j = problem.pairs
     x = problem.x.astype(np.float32)
-    lobe = MLP([x.shape[1], *HIDDEN, 2], nonlinearity=torch.nn.Tanh)
+    lobe = MLP([x.shape[1], *WIDTHS, 2], nonlinearity=torch.nn.Tanh)
     net = VAMPNet(lobe, learning_rate=1e-2)
     loader = endless(loader_of(TimeLaggedDataset(x[i], x[j])))
 
@@ -266,22 +265,13 @@ def endless(loader):
 TABLES = {"steps": run_steps, "refinement": run_refinement}
 
 
-def main():
-    """Parse the options and print the tables asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", nargs="+", choices=tuple(TABLES), default=list(TABLES))
+if __name__ == "__main__":
+    parser = results.options(__doc__)
+    results.add_tables(parser, TABLES)
     parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--max-iter", type=int, default=1000, help="of latflow")
+    parser.add_argument("--max-iter", type=int, default=1600, help="of latflow")
     parser.add_argument("--most", type=int, default=5000, help="steps of a fit of spib")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--repeats", type=int, default=50, help="of the steps")
     parser.add_argument("--steps", type=int, default=20, help="a repeat")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    for name in args.tables:
-        TABLES[name](args)
-
-
-if __name__ == "__main__":
-    main()
+    results.publish(parser, TABLES)

@@ -10,20 +10,16 @@ stand beside barnaba's where it is installed. Memory: largest resident size of a
 that featurizes one file to disk (Linux). One thread; random structures of a peptide and of RNA.
 """
 
-import argparse
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import importlib.util
-import subprocess
-import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import mdtraj
 import numpy as np
+import pandas as pd
+import results
+from clock import in_child, timed
 
 from latflow.featurizers import (
     AlignedPositions,
@@ -44,13 +40,11 @@ SIDE_CHAINS = {
 SUGAR = "P OP1 OP2 O5' C5' C4' O4' C3' O3' C2' O2' C1'"
 BASES = {"A": "N9 C8 N7 C5 C6 N6 N1 C2 N3 C4", "U": "N1 C2 O2 N3 C4 O4 C5 C6"}
 MEASURE = """
-import sys
 from pathlib import Path
+from clock import memory
 from latflow.featurizers import Distances, featurize
-featurize(sys.argv[1], sys.argv[2], Distances("name CA"), out=Path(sys.argv[3]))
-# getrusage would count what the parent held before the fork
-lines = Path("/proc/self/status").read_text().splitlines()
-print(next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")))
+featurize(settings["file"], settings["top"], Distances("name CA"), out=Path(settings["out"]))
+print(json.dumps(memory()))
 """
 
 
@@ -91,8 +85,8 @@ def coordination(frames, atoms, pairs, member):
 
 def superposed(frames, atoms):
     """Return coordinates of some atoms, superposed by mdtraj."""
-    part = mdtraj.Trajectory(frames.xyz[:, atoms], None)
-    return part.superpose(part, 0).xyz.reshape(len(frames), -1)
+    few = mdtraj.Trajectory(frames.xyz[:, atoms], None)
+    return few.superpose(few, 0).xyz.reshape(len(frames), -1)
 
 
 def barnaba_vectors(frames):
@@ -103,7 +97,7 @@ def barnaba_vectors(frames):
 
 
 def cases(peptide, rna):
-    """Return name, frames, featurizer and bare function of every row."""
+    """Return name, frames, featurizer and bare function of every line."""
     top = peptide.topology
     alpha, heavy = top.select("name CA"), top.select("element != H")
     i, j = np.triu_indices(len(alpha), 1)
@@ -139,55 +133,50 @@ def cases(peptide, rna):
     } | (bases if importlib.util.find_spec("barnaba") else {})  # fmt: skip
 
 
-def timed(function, argument):
-    """Return processor seconds of one call; other processes of the machine do not count."""
-    start = time.process_time()
-    function(argument)
-    return time.process_time() - start
-
-
 def throughput(args):
-    """Print frames per second of both, and their ratio."""
+    """Return frames a second of both, and their ratio."""
     peptide, rna = (
         structures(residues * args.copies, args.frames) for residues in (PEPTIDE, ("A", "U") * 2)
     )
-    print(f"{peptide.n_frames} frames; peptide of {peptide.n_residues} residues, RNA of "
-          f"{rna.n_residues}\n")  # fmt: skip
-    print(f"{'':32s} {'latflow /s':>12s} {'bare /s':>12s} {'ratio':>8s}")
+    lines = {}
     for name, (frames, featurizer, bare) in cases(peptide, rna).items():
-        step = featurizer.fit(frames)
-        pairs = [(timed(step.transform, frames), timed(bare, frames)) for _ in range(args.repeats)]
-        mine, other = (len(frames) / min(column) for column in zip(*pairs, strict=True))
-        print(f"{name:32s} {mine:12.0f} {other:12.0f} {mine / other:8.2f}")
+        calls = partial(featurizer.fit(frames).transform, frames), partial(bare, frames)
+        rounds = [list(map(timed, calls)) for _ in range(args.repeats)]
+        latflow, other = (len(frames) / min(seconds) for seconds in zip(*rounds, strict=True))
+        lines[name] = {"latflow": round(latflow), "bare": round(other), "ratio": latflow / other}
+    title = f"Frames a second: {peptide.n_frames} frames of a peptide of {peptide.n_residues} "
+    title += f"residues and RNA of {rna.n_residues}"
+    table = pd.DataFrame.from_dict(lines, orient="index").rename_axis("featurizer")
+    return results.Result("featurize_throughput", title, table.round(2))
 
 
 def memory(args):
-    """Print the largest resident size against the number of frames."""
-    print(f"\n{'frames':>10s} {'file, MB':>10s} {'peak, MB':>10s}")
+    """Return the largest resident size against the number of frames."""
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
         for n_frames in args.lengths:
             frames = structures(PEPTIDE * args.copies, n_frames)
-            file, top, out = (Path(folder, f"{n_frames}{end}") for end in (".trr", ".pdb", ""))
-            frames.save(str(file))
-            frames[0].save(str(top))
+            endings = {"file": ".trr", "top": ".pdb", "out": ""}
+            paths = {key: f"{folder}/{n_frames}{end}" for key, end in endings.items()}
+            frames.save(paths["file"])
+            frames[0].save(paths["top"])
             del frames
-            command = [sys.executable, "-c", MEASURE, str(file), str(top), str(out)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            size = file.stat().st_size / 1e6
-            print(f"{n_frames:10d} {size:10.0f} {int(done.stdout):10d}")
+            peak, size = in_child(MEASURE, paths), Path(paths["file"]).stat().st_size
+            lines.append({"frames": n_frames, "file, MB": size / 1e6, "peak, MB": peak / 1e6})
+    table = pd.DataFrame(lines).set_index("frames").round()
+    return results.Result("featurize_memory", "Peak memory of featurize", table)
 
 
-def main():
-    """Parse the options and print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def run(args):
+    """Yield both tables."""
+    yield throughput(args)
+    yield memory(args)
+
+
+if __name__ == "__main__":
+    parser = results.options(__doc__)
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--copies", type=int, default=2, help="of a peptide of ten residues")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--lengths", type=int, nargs="+", default=[2_000, 20_000, 100_000])
-    args = parser.parse_args()
-    throughput(args)
-    memory(args)
-
-
-if __name__ == "__main__":
-    main()
+    results.publish(parser, run)

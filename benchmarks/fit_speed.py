@@ -13,15 +13,9 @@ Processor time, one thread; medians of repeats that take turns. Peers come with 
 one that is not installed is left out.
 """
 
-import argparse
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import importlib.util
-import statistics
+import sys
 import time
-import warnings
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
@@ -29,27 +23,24 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+import results
 import torch
-from temperature_transfer import join
+from clock import in_turn, timed
+from simulations import SYSTEMS
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from latflow import LaTFEstimator, TemperatureExtrapolator
-from latflow.datasets import make_lj7, make_three_hole
-from latflow.estimators import extrapolator, generator, latf, reweighting, stages
 from latflow.nn import flows
 
-SYSTEMS = {  # simulation, temperatures, lagtime
-    "LJ7": (make_lj7, (0.2, 0.5), 1),
-    "three-hole": (make_three_hole, (0.7, 1.4), 5),
-}
-HIDDEN = (32, 32)
+WIDTHS = (32, 32)
 N_TRANSFORMS = 4
-METERED = {  # besides the calls of minimise
-    "initial labels": (latf, "first_labels"),
-    "last layer of h": (reweighting, "_best_ridge"),
-    "free energies between temperatures": (extrapolator, "mixture_of"),
-    "draws for the generator": (generator, "weighted_draws"),
+MINIMISE = "minimise"  # trains a stage; the others do no training
+METERED = {
+    "initial labels": "initial_labels",
+    "last layer of h": "_best_ridge",
+    "free energies between temperatures": "free_energy_offsets",
+    "draws for the generator": "weighted_draws",
 }
 
 
@@ -60,24 +51,6 @@ def installed(name):
         return False
     print(f"{name} {version(name)}")
     return True
-
-
-def timed(function):
-    """Return processor seconds of one call; other processes of the machine do not count."""
-    start = time.process_time()
-    function()
-    return time.process_time() - start
-
-
-def in_turn(functions, repeats):
-    """Return each function's median seconds, called in turn after a first call that is dropped."""
-    rounds = [[timed(function) for function in functions.values()] for _ in range(repeats + 1)]
-    return dict(zip(functions, map(statistics.median, zip(*rounds[1:], strict=True)), strict=True))
-
-
-def show(title, table):
-    """Print a table below its title."""
-    print(f"\n## {title}\n\n{table.to_string(na_rep='-')}\n", flush=True)
 
 
 # ---------------------------------------------------------------------------- stages
@@ -118,22 +91,31 @@ def stage_of(key):
     return "label refinement" if name.startswith("refinement") else name, key.n_iter
 
 
+def places(name):
+    """Return the modules of latflow that call a function of this name."""
+    modules = [m for key, m in list(sys.modules.items()) if key.startswith("latflow.")]
+    holders = [module for module in modules if name in vars(module)]
+    if not holders:
+        raise LookupError(
+            f"No module of latflow has {name!r}: METERED in {__file__} is out of date"
+        )
+    return holders
+
+
 def spent_by_stage(fit, read):
-    """Return a fit's steps and growth of `read()` per stage; what no stage owns is the rest."""
+    """Return a fit's steps and growth of `read()` per stage; what no stage took is the rest."""
     spent = []
     with ExitStack() as patches:
-        for module in (stages, reweighting, generator):
-            wrapped = metered(module.minimise, read, spent)
-            patches.enter_context(mock.patch.object(module, "minimise", wrapped))
-        for name, (module, attribute) in METERED.items():
-            wrapped = metered(getattr(module, attribute), read, spent, name)
-            patches.enter_context(mock.patch.object(module, attribute, wrapped))
+        for stage, name in {None: MINIMISE, **METERED}.items():
+            for module in places(name):
+                wrapped = metered(getattr(module, name), read, spent, stage)
+                patches.enter_context(mock.patch.object(module, name, wrapped))
         before = read()
         fit()
         whole = read() - before
-    rows = [(*stage_of(key), *amount) for key, amount in spent]
+    records = [(*stage_of(key), *amount) for key, amount in spent]
     columns = ["stage", "steps", "seconds", "matrix", "other"]
-    table = pd.DataFrame(rows, columns=columns).groupby("stage", sort=False).sum()
+    table = pd.DataFrame(records, columns=columns).groupby("stage", sort=False).sum()
     table.loc["the rest"] = [0, *(whole - table[columns[2:]].sum().to_numpy())]
     table.loc["whole fit"] = table.sum()
     return table
@@ -146,14 +128,13 @@ def matrix_rate(size=2048):
 
 
 def run_stages(args):
-    """Print seconds, operations and their limit, stage by stage."""
-    rate = matrix_rate()
-    print(f"float32 matrix product: {rate / 1e9:.0f} Gflop/s")
-    for name, (simulate, temperatures, lagtime) in SYSTEMS.items():
-        data = join(*(simulate(args.frames, t, random_state=0) for t in temperatures))
+    """Yield seconds, operations and their limit, stage by stage."""
+    rate, tables = matrix_rate(), {}
+    for name, system in SYSTEMS.items():
+        data = system.simulate(args.frames)
         common = {"random_state": 0} | ({"max_iter": args.max_iter} if args.max_iter else {})
-        latent = LaTFEstimator(lagtime, boltzmann_constant=1.0, **common)
-        model = TemperatureExtrapolator(latent, **common)
+        latent = LaTFEstimator(system.lagtime, boltzmann_constant=1.0, **common)
+        model = TemperatureExtrapolator(latent, n_bootstraps=args.bootstraps, **common)
         fit = partial(model.fit, data["trajectories"], temperature=data["temperature"])
         with Operations() as operations:  # slows the fit: its seconds are not looked at
             table = spent_by_stage(fit, lambda o=operations: np.array([0.0, o.matrix, o.other]))
@@ -164,12 +145,14 @@ def run_stages(args):
         table["seconds"] = pd.concat(clock, axis=1).median(axis=1)
         table["ms a step"] = 1e3 * table.seconds / table.steps.where(table.steps > 0)
         table["limit, s"] = (table.matrix + table.other) / rate
-        table["times limit"] = table.seconds / table["limit, s"].where(table.matrix > 0)
-        table["matrix Gop"], table["other Gop"] = (
-            table.pop("matrix") / 1e9,
-            table.pop("other") / 1e9,
-        )
-        show(f"{name}, 2 x {args.frames} frames: median of {args.fits} fit(s)", table.round(3))
+        table["times the limit"] = table.seconds / table["limit, s"].where(table.matrix > 0)
+        for kind in ("matrix", "other"):
+            table[f"{kind} Gop"] = table.pop(kind) / 1e9
+        tables[name] = table
+    title = f"2 x {args.frames} frames: median of {args.fits} fit(s); a large float32 matrix "
+    title += f"product makes {rate / 1e9:.0f} Gop/s"
+    every = pd.concat(tables, names=["system"]).round(3)
+    yield results.Result("fit_speed_stages", title, every, gaps=True)
 
 
 # ----------------------------------------------------------------------------- flows
@@ -177,7 +160,7 @@ def run_stages(args):
 
 def latflows(transform):
     """Return latflow's flow: its module, negative log-likelihood of a batch, and sampler."""
-    flow = flows.Flow(2, N_TRANSFORMS, transform, HIDDEN, 0, 5.0, torch.Generator().manual_seed(0))
+    flow = flows.Flow(2, N_TRANSFORMS, transform, WIDTHS, 0, 5.0, torch.Generator().manual_seed(0))
 
     def nll(z):
         u, logdet = flow.forward_and_logdet(z)
@@ -190,8 +173,8 @@ def zukos(transform):
     """Return zuko's coupling flow in the same form; its NSF is autoregressive, and slower."""
     zuko, k = importlib.import_module("zuko"), flows.N_BINS
     spline = {"univariate": zuko.transforms.MonotonicRQSTransform, "shapes": [(k,), (k,), (k - 1,)]}
-    own = spline if transform == "spline" else {}
-    flow = zuko.flows.NICE(2, transforms=N_TRANSFORMS, hidden_features=HIDDEN, **own)
+    univariate = spline if transform == "spline" else {}
+    flow = zuko.flows.NICE(2, transforms=N_TRANSFORMS, hidden_features=WIDTHS, **univariate)
     return flow, lambda z: -flow().log_prob(z).mean(), lambda n: flow().sample((n,))
 
 
@@ -201,19 +184,19 @@ def normflows_(transform):
     spline = importlib.import_module("normflows.flows.neural_spline.coupling")
 
     class Network(package.nets.MLP):
-        hidden_features = HIDDEN[-1]  # which normflows divides the raw widths by
+        hidden_features = WIDTHS[-1]  # which normflows divides the raw widths by
 
         def forward(self, x, context=None):
             return super().forward(x)
 
     def layers(position):
         if transform == "affine":
-            network = package.nets.MLP([1, *HIDDEN, 2], init_zeros=True)
+            network = package.nets.MLP([1, *WIDTHS, 2], init_zeros=True)
             return package.flows.AffineCouplingBlock(network), package.flows.Permute(2, "swap")
         return (
             spline.PiecewiseRationalQuadraticCoupling(
                 mask=torch.tensor([position % 2, 1 - position % 2]),
-                transform_net_create_fn=lambda a, b: Network([a, *HIDDEN, b], init_zeros=True),
+                transform_net_create_fn=lambda a, b: Network([a, *WIDTHS, b], init_zeros=True),
                 num_bins=flows.N_BINS, tails="linear", tail_bound=5.0,
             ),
         )  # fmt: skip
@@ -243,48 +226,42 @@ def draw(sampler, n):
 
 
 def run_flows(args):
-    """Print microseconds a sample of training steps and of sampling, and ratios to latflow's."""
+    """Yield microseconds a sample of training steps and of sampling, and ratios to latflow's."""
     builders = {"latflow": latflows}
     builders |= {"zuko": zukos} if installed("zuko") else {}
     builders |= {"normflows": normflows_} if installed("normflows") else {}
-    rows = []
+    lines = {}
     for transform in flows.TRANSFORMS:
         built = {name: build(transform) for name, build in builders.items()}
         for batch in args.batches:
             steps = {name: stepper(flow, nll, batch) for name, (flow, nll, _) in built.items()}
-            label = f"{transform}, training step, batch {batch}"
-            rows.append((label, in_turn(steps, args.repeats), batch))
+            lines[f"{transform}, training step, batch {batch}"] = (
+                in_turn(steps, args.repeats),
+                batch,
+            )
         draws = {
             name: partial(draw, sampler, args.samples) for name, (*_, sampler) in built.items()
         }
-        few = max(1, args.repeats // 10)
-        rows.append((f"{transform}, {args.samples} samples", in_turn(draws, few), args.samples))
-    table = pd.DataFrame({label: pd.Series(found) * 1e6 / n for label, found, n in rows}).T
+        seconds = in_turn(draws, max(1, args.repeats // 10))
+        lines[f"{transform}, {args.samples} samples"] = seconds, args.samples
+    table = pd.DataFrame({k: pd.Series(seconds) * 1e6 / n for k, (seconds, n) in lines.items()}).T
     for name in list(builders)[1:]:
         table[f"{name} / latflow"] = table[name] / table["latflow"]
     title = f"Flows, d = 2, {N_TRANSFORMS} couplings, {flows.N_BINS} bins: microseconds a sample"
-    show(title, table.round(3))
+    yield results.Result("fit_speed_flows", title, table.round(3).rename_axis("flow"))
 
 
 TABLES = {"stages": run_stages, "flows": run_flows}
 
 
-def main():
-    """Parse the options and print the tables asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", nargs="+", choices=tuple(TABLES), default=list(TABLES))
-    parser.add_argument("--frames", type=int, default=50_000, help="per temperature")
+if __name__ == "__main__":
+    parser = results.options(__doc__)
+    results.add_tables(parser, TABLES)
+    parser.add_argument("--frames", type=int, default=50_000, help="a temperature")
     parser.add_argument("--max-iter", type=int, help="of both estimators; their own if not given")
+    parser.add_argument("--bootstraps", type=int, default=0)
     parser.add_argument("--fits", type=int, default=3, help="repeats of the whole fit")
     parser.add_argument("--repeats", type=int, default=50, help="of a step of the flows")
     parser.add_argument("--batches", type=int, nargs="+", default=[512, 1024, 4096])
     parser.add_argument("--samples", type=int, default=100_000)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    for name in args.tables:
-        TABLES[name](args)
-
-
-if __name__ == "__main__":
-    main()
+    results.publish(parser, TABLES)

@@ -13,105 +13,84 @@ seeds       eight seeds against one
 Processor time, one thread; medians of repeats.
 """
 
-import argparse
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import resource
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import results
 import torch
+from clock import in_child, in_turn, memory, timed
 from deeptime.decomposition.deep import VAMPNetModel
 from deeptime.util.torch import MLP
-from fit_speed import in_turn, show, timed
-from scipy.signal import lfilter
+from simulations import planted
 from sklearn.frozen import FrozenEstimator
 
 from latflow import LaTFEstimator, TemperatureExtrapolator
 
 TEMPERATURES = (1.0, 1.5)
-MEMORY = 1024**3
+GIB = 1024**3
 IMPORT = """
 import sys, time
 start = time.process_time()
-import {}
-print(time.process_time() - start, *("mdtraj" in sys.modules, "matplotlib" in sys.modules))
+__import__(settings["name"])
+seconds = time.process_time() - start
+print(json.dumps({"s": seconds} | {n: n in sys.modules for n in ("mdtraj", "matplotlib")}))
 """
-
-
-def two_state_walk(n_frames, n_features, temperature, seed):
-    """Return one trajectory: a coordinate that hops between -1 and 1, mixed with slow noise."""
-    rng = np.random.default_rng(seed)
-    hops = rng.random(n_frames, dtype=np.float32) < 0.01
-    state = (1 - 2 * (np.cumsum(hops) % 2)).astype(np.float32)
-    X = np.empty((n_frames, n_features), dtype=np.float32)
-    for k in range(n_features):
-        noise = rng.standard_normal(n_frames, dtype=np.float32)
-        slow = lfilter(np.float32([0.3]), np.float32([1, -0.9]), noise)
-        X[:, k] = np.sqrt(temperature) * slow + state / (k + 1)
-    return X
 
 
 def simulated(n_frames, n_features=10):
     """Return a list of two trajectories and their temperatures."""
     halves = enumerate(TEMPERATURES)
-    return [two_state_walk(n_frames // 2, n_features, t, k) for k, t in halves], [*TEMPERATURES]
+    return [planted(n_frames // 2, n_features, t, k) for k, t in halves], [*TEMPERATURES]
 
 
 def models(max_iter, **latf):
     """Return an estimator, and a function that puts the extrapolator on it, fitted."""
     common = {"max_iter": max_iter, "random_state": 0}
     latent = LaTFEstimator(boltzmann_constant=1.0, **common, **latf)
-    return latent, lambda **own: TemperatureExtrapolator(FrozenEstimator(latent), **common, **own)
+
+    def extrapolator(n_bootstraps=0):
+        return TemperatureExtrapolator(FrozenEstimator(latent), n_bootstraps=n_bootstraps, **common)
+
+    return latent, extrapolator
 
 
-def prepare():
-    """Set up this process."""
+def fit_of_size(n_frames, max_iter, most):
+    """Return seconds of both fits and the peak memory of this process, which may take no more."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-
-
-def fit_of_size(n_frames, max_iter, memory):
-    """Return seconds of both fits and the peak memory of this process, which may take no more."""
-    prepare()
     X, temperature = simulated(n_frames)
-    resource.setrlimit(resource.RLIMIT_DATA, (int(memory * MEMORY), resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_DATA, (int(most * GIB), resource.RLIM_INFINITY))
     latent, extrapolator = models(max_iter)
-    row = {"frames": n_frames, "LaTF, s": np.nan, "extrapolator, s": np.nan}
+    record = {"frames": n_frames, "LaTF, s": np.nan, "extrapolator, s": np.nan}
     try:
-        row["LaTF, s"] = timed(lambda: latent.fit(X, temperature=temperature))
+        record["LaTF, s"] = timed(lambda: latent.fit(X, temperature=temperature))
         model = extrapolator()
-        row["extrapolator, s"] = timed(lambda: model.fit(X, temperature=temperature))
+        record["extrapolator, s"] = timed(lambda: model.fit(X, temperature=temperature))
     except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError
-        print(f"{n_frames} frames, at most {memory:g} GiB: {str(error)[:100]}")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    return row | {"peak, GiB": peak * 1024 / MEMORY}
+        print(f"{n_frames} frames, at most {most:g} GiB: {str(error)[:100]}")
+    return record | {"peak, GiB": memory() / GIB}
 
 
 def run_frames(args):
-    """Print seconds against the number of frames."""
+    """Yield seconds against the number of frames."""
     options = {"max_workers": 1, "mp_context": get_context("spawn"), "max_tasks_per_child": 1}
     with ProcessPoolExecutor(**options) as pool:
-        work = partial(fit_of_size, max_iter=args.max_iter, memory=args.memory)
+        work = partial(fit_of_size, max_iter=args.max_iter, most=args.memory)
         table = pd.DataFrame(list(pool.map(work, args.frames)))
-    for part in ("LaTF", "extrapolator"):
-        rise = np.log(table[f"{part}, s"]).diff() / np.log(table.frames).diff()
-        table[f"exponent, {part}"] = rise
-    show(f"Frames: 10 features, max_iter={args.max_iter}", table.set_index("frames").round(3))
+    for name in ("LaTF", "extrapolator"):
+        rise = np.log(table[f"{name}, s"]).diff() / np.log(table.frames).diff()
+        table[f"exponent, {name}"] = rise
+    title = f"Frames: 10 features, max_iter={args.max_iter}"
+    yield results.Result("scaling_frames", title, table.set_index("frames").round(3), gaps=True)
 
 
 def run_samples(args):
-    """Print seconds of many samples."""
+    """Yield seconds of many samples."""
     X, temperature = simulated(20_000)
     latent, extrapolator = models(args.max_iter)
     latent.fit(X, temperature=temperature)
@@ -122,11 +101,12 @@ def run_samples(args):
         "TemperatureExtrapolator.sample": lambda: model.sample(n, 1.2, random_state=0),
     }
     seconds = in_turn(calls, args.repeats)
-    show(f"{n} samples at one temperature, d = 2", pd.Series(seconds, name="s").round(3).to_frame())
+    table = pd.Series(seconds, name="s").round(3).rename_axis("call").to_frame()
+    yield results.Result("scaling_samples", f"{n} samples at one temperature, d = 2", table)
 
 
 def run_throughput(args):
-    """Print frames a second, beside a VAMPNet with the same encoder in float32."""
+    """Yield frames a second, beside a VAMPNet with the same encoder in float32."""
     X, temperature = simulated(args.throughput_frames, 50)
     latent, _ = models(args.max_iter)
     latent.fit([x[:20_000] for x in X], temperature=temperature)
@@ -141,26 +121,23 @@ def run_throughput(args):
     }
     table = pd.DataFrame({"frames/s": len(x) / pd.Series(in_turn(calls, args.repeats))})
     table["over deeptime"] = table["frames/s"] / table["frames/s"].iloc[-1]
-    show("Frames a second, 50 features", table.round(2))
+    table = table.round(2).rename_axis("call")
+    yield results.Result("scaling_throughput", "Frames a second, 50 features", table)
 
 
 def run_import(args):
-    """Print processor seconds of imports in new processes."""
-    rows = []
-    for name in ("latflow", "torch", "sklearn", "deeptime"):
-        command = [sys.executable, "-c", IMPORT.format(name)]
-        found = [
-            subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-            for _ in range(args.repeats)
-        ]
-        seconds = np.median([float(first) for first, *_ in found])
-        flags = dict(zip(("mdtraj", "matplotlib"), found[0][1:], strict=True))
-        rows.append({"import": name, "s": seconds} | flags)
-    show("Import in a new process", pd.DataFrame(rows).set_index("import").round(2))
+    """Yield processor seconds of imports in new processes."""
+    records = [
+        {"import": name} | in_child(IMPORT, {"name": name})
+        for name in ("latflow", "torch", "sklearn", "deeptime")
+        for _ in range(args.repeats)
+    ]
+    table = pd.DataFrame(records).groupby("import", sort=False).median().round(2)
+    yield results.Result("scaling_import", "Import in a new process", table)
 
 
 def run_seeds(args):
-    """Print eight seeds against one."""
+    """Yield eight seeds against one."""
     X, temperature = simulated(args.seed_frames)
     one, extrapolator = models(args.max_iter)
     eight, _ = models(args.max_iter, n_init=8)
@@ -169,13 +146,14 @@ def run_seeds(args):
         "LaTFEstimator(n_init=8)": lambda: eight.fit(X, temperature=temperature),
     } | {
         f"TemperatureExtrapolator(n_bootstraps={n})": partial(
-            lambda n: extrapolator(n_bootstraps=n).fit(X, temperature=temperature), n
+            lambda n: extrapolator(n).fit(X, temperature=temperature), n
         )
-        for n in (1, 20)
+        for n in (0, 20)
     }
     table = pd.DataFrame({"s": {name: timed(fit) for name, fit in fits.items()}})
     table["over one"] = table.s / np.repeat(table.s.to_numpy()[::2], 2)
-    show(f"Seeds: {args.seed_frames} frames, the extrapolator on a fitted LaTF", table.round(2))
+    title = f"Seeds: {args.seed_frames} frames, the extrapolator on a fitted LaTF"
+    yield results.Result("scaling_seeds", title, table.round(2).rename_axis("fit"))
 
 
 TABLES = {
@@ -187,10 +165,9 @@ TABLES = {
 }
 
 
-def main():
-    """Parse the options and print the tables asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", nargs="+", choices=tuple(TABLES), default=list(TABLES))
+if __name__ == "__main__":
+    parser = results.options(__doc__)
+    results.add_tables(parser, TABLES)
     parser.add_argument("--frames", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--memory", type=float, default=8.0, help="GiB that one fit may take")
     parser.add_argument("--max-iter", type=int, default=1000)
@@ -198,11 +175,4 @@ def main():
     parser.add_argument("--throughput-frames", type=int, default=400_000)
     parser.add_argument("--seed-frames", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args()
-    prepare()
-    for name in args.tables:
-        TABLES[name](args)
-
-
-if __name__ == "__main__":
-    main()
+    results.publish(parser, TABLES)

@@ -9,6 +9,8 @@ populations and free energies in phi and psi with parallel tempering, which the 
 """
 
 import argparse
+import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +20,7 @@ from sklearn.utils import Bunch
 
 from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.datasets import load_alanine_dipeptide
-from latflow.datasets.alanine_dipeptide import backbone_features, make
+from latflow.datasets.alanine_dipeptide import backbone_features
 
 WANTED = (300.0, 350.0, 400.0)
 BASINS = ("beta", "alpha", "phi > 0")
@@ -27,6 +29,9 @@ EDGES = np.linspace(-180, 180, 37)
 
 def simulate(n_frames, n_tempering):
     """Return own Langevin dynamics and parallel tempering, a frame every picosecond."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+    import make_alanine_dipeptide as make
+
     temperature = np.repeat(make.LANGEVIN, make.N_WALKERS).tolist()
     walkers = [make.simulate(t, n_frames, seed=k) for k, t in enumerate(temperature)]
     ladder = make.Tempering(make.LADDER, seed=len(walkers))

@@ -204,7 +204,7 @@ def draw(model, table, path):
     PopulationsDisplay(
         table[["predicted", "error"]].set_axis(columns, axis=1),
         reference=table[["simulated", "simulated error"]].set_axis(columns, axis=1),
-        trained=model.temperatures_,
+        simulated=model.temperatures_,
         support=model.support(table.index.levels[0]),
         temperature_unit="K",
     ).plot(label="folded").figure_.savefig(path, dpi=150)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import numbers
 import os
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+
+from latflow._blocks import rows_at_once
+from latflow._typing import FloatArray
 
 __all__ = [
     "check_count",
@@ -34,11 +39,19 @@ __all__ = [
     "check_weights",
     "check_widths",
     "import_extra",
+    "warn",
     "whole_or_nothing",
 ]
 
-FloatArray = NDArray[np.float64]
-BLOCK = 2**20  # numbers looked at at once
+INSIDE = ("latflow", "sklearn", "joblib", "contextlib")  # whose lines no warning points to
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn in the name of the user's line: the nearest one outside of the package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in INSIDE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def check_count(value: object, name: str, *, minimum: int = 1) -> int:
@@ -158,7 +171,7 @@ def check_finite(X: Any, trajectory: NDArray[Any], frame: NDArray[Any]) -> None:
     """
     if X.dtype.kind != "f":
         return
-    step = getattr(X, "step", max(1, BLOCK // max(1, X.shape[1])))
+    step = getattr(X, "step", rows_at_once(X.shape[1]))
     blocks = ((k, X[k : k + step]) for k in range(0, len(X), step))
     bad = np.concatenate(
         [k + np.flatnonzero(~np.isfinite(block).all(axis=1)) for k, block in blocks]
@@ -173,7 +186,7 @@ def check_finite(X: Any, trajectory: NDArray[Any], frame: NDArray[Any]) -> None:
     )
 
 
-def check_per_frame(values: ArrayLike, n_frames: int, name: str) -> FloatArray:
+def check_per_frame(values: object, n_frames: int, name: str) -> FloatArray:
     """Return one finite number per frame."""
     array = np.asarray(values, dtype=np.float64)
     if array.shape != (n_frames,):
@@ -189,11 +202,12 @@ def check_per_frame(values: ArrayLike, n_frames: int, name: str) -> FloatArray:
     return array
 
 
-def check_state(value: Any, n_states: int, name: str) -> int:
+def check_state(value: object, n_states: int, name: str) -> int:
     """Return the number of an existing state."""
-    if check_count(value, name, minimum=0) >= n_states:
+    state = check_count(value, name, minimum=0)
+    if state >= n_states:
         raise ValueError(f"Expected `{name}` to be a state below {n_states}, got {value!r}.")
-    return int(value)
+    return state
 
 
 def check_per_trajectory(values: Any, n_trajectories: int, name: str) -> list[float | None]:

@@ -7,12 +7,15 @@ file: what it names is looked up in the short registry below.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
+import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,40 +23,62 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from latflow._validation import check_output
 from latflow._writing import replacing
 from latflow.estimators.extrapolator import TemperatureExtrapolator
 from latflow.estimators.latf import LaTFEstimator
-from latflow.estimators.reweighting import Energies, LogLinear, Pooled
-from latflow.nn.model import ConditionalDensity, LatentModel
-from latflow.thermodynamics import Mixture, Replicate
+from latflow.thermodynamics import Ensemble, Pool, Weighting
+from latflow.units import Units
 
 __all__ = ["load", "save"]
 
-FORMAT = 2
+FORMAT = 3
 VERSION = importlib.metadata.version("latflow")
-REGISTERED = (
-    LaTFEstimator,
-    TemperatureExtrapolator,
-    FrozenEstimator,
-    Energies,
-    LogLinear,
-    Mixture,
-    Pooled,
-    Replicate,
-)
-OBJECTS: dict[str, Any] = {cls.__name__: cls for cls in REGISTERED}
-MODULES: dict[str, Any] = {cls.__name__: cls for cls in (ConditionalDensity, LatentModel)}
+# what a file may hold, and where it is defined; nothing else is looked up, no code is run
+OBJECTS = {
+    "LaTFEstimator": "latflow.estimators.latf",
+    "TemperatureExtrapolator": "latflow.estimators.extrapolator",
+    "Ensemble": "latflow.thermodynamics.ensemble",
+    "Pool": "latflow.thermodynamics.pool",
+    "Weighting": "latflow.thermodynamics.weighting",
+    "Energies": "latflow.thermodynamics.routes",
+    "LogLinear": "latflow.thermodynamics.routes",
+    "Units": "latflow.units",
+    "PerFrame": "latflow.trajectories.adapters",
+    "FromDeeptime": "latflow.trajectories.adapters",
+    "FrozenEstimator": "sklearn.frozen._frozen",
+    "Pipeline": "sklearn.pipeline",
+    "PCA": "sklearn.decomposition._pca",
+    "StandardScaler": "sklearn.preprocessing._data",
+    "MinMaxScaler": "sklearn.preprocessing._data",
+    "RobustScaler": "sklearn.preprocessing._data",
+    "TICA": "deeptime.decomposition._tica",
+    "VAMP": "deeptime.decomposition._vamp",
+    "CovarianceKoopmanModel": "deeptime.decomposition._koopman",
+    "CovarianceModel": "deeptime.covariance._covariance",
+    "WhiteningTransform": "deeptime.covariance._covariance",
+    "Concatenation": "deeptime.basis._base",
+    "Identity": "deeptime.basis._monomials",
+}
+MODULES = {
+    "LatentModel": "latflow.nn.model",
+    "ConditionalDensity": "latflow.nn.conditional",
+}
+# kinds of earlier files, read to be upgraded
+RETIRED = ("Mixture", "Pooled", "Replicate")
+# parameters of earlier files: estimator and name, the name of today, and what becomes of the value
+RENAMED: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
+    ("TemperatureExtrapolator", "n_estimators"): ("n_bootstraps", lambda n: 0 if n == 1 else n),
+    ("TemperatureExtrapolator", "hidden_heat_capacity"): (
+        "heat_capacity_prior",  # a fraction of what is shown before, in k_B now
+        lambda fraction: 0.5 if fraction else 0.0,
+    ),
+    ("LaTFEstimator", "max_iter"): ("max_iter", lambda n: round(1.6 * n)),  # a measure before
+}
 # which coordinates a coupling moves: earlier files hold it among the weights
 IN_CONFIG = ("moved", "fixed", "order")
-
-# parameters of earlier files, their names of today, and what becomes of their values
-RENAMED: dict[str, tuple[str, Any]] = {
-    "n_estimators": ("n_bootstraps", lambda n: 0 if n == 1 else n),
-}
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -127,25 +152,8 @@ def load(path: str | os.PathLike[str]) -> Any:
             f"another kind ({error})."
         ) from error
     _check_header(header, arrays, path)
-    found = _decode(json.loads(header["tree"]), arrays)
-    if int(header["format"]) == 1 and isinstance(found, TemperatureExtrapolator):
-        _upgrade(found, path)
-    return found
-
-
-def _upgrade(found: TemperatureExtrapolator, path: Path) -> None:
-    """Give a model of format 1 the attributes of today."""
-    own: dict[str, Any] = found.__dict__
-    routes, mixtures = own.pop("_routes"), own.pop("_mixtures")
-    if len(routes) > 1:
-        raise ValueError(
-            f"Expected a file whose error bars are of this version, got {path} with the ensemble "
-            "of an older one: fit it anew."
-        )
-    own.pop("_averaged", None)
-    own.setdefault("_mbar", None)
-    own["_answer"] = (routes[0], mixtures[0]) if routes else None
-    own["_replicates"], own["_hidden"], own["hidden_heat_capacity"] = (), None, 0.0
+    upgrade = None if int(header["format"]) == FORMAT else _upgrade
+    return _decode(json.loads(header["tree"]), arrays, upgrade)
 
 
 def _check_header(header: Mapping[str, str], arrays: Arrays, path: Path) -> None:
@@ -180,29 +188,43 @@ def _encode(value: Any, name: str, arrays: Arrays) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "OUT":
         return {"strings": [str(v) for v in value]}
     if isinstance(value, np.ndarray):
-        arrays[name] = np.ascontiguousarray(value)
-        return {"array": name, "shape": list(value.shape)}
+        return {"array": _stored(value, name, arrays), "shape": list(value.shape)}
     if isinstance(value, list | tuple):
         items = [_encode(v, f"{name}.{k}", arrays) for k, v in enumerate(value)]
         return items if isinstance(value, list) else {"tuple": items}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {"dict": {k: _encode(v, f"{name}.{k}", arrays) for k, v in value.items()}}
     kind = type(value).__name__
-    if MODULES.get(kind) is type(value):
+    if MODULES.get(kind) == type(value).__module__:
         weights = {k: v.numpy() for k, v in value.state_dict().items()}
         state = {k: _encode(v, f"{name}.{k}", arrays) for k, v in weights.items()}
         return {"module": kind, "config": value.config(), "weights": state}
-    if OBJECTS.get(kind) is type(value):
+    if OBJECTS.get(kind) == type(value).__module__:
         names = {f.name for f in fields(value)} if is_dataclass(value) else set(vars(value))
         kept = {k: v for k, v in vars(value).items() if k in names - {"_metadata_request"}}
         state = {k: _encode(v, f"{name}.{k}", arrays) for k, v in kept.items()}
         return {"object": kind, "state": state}
-    raise TypeError(f"Expected `{name.lstrip('.')}` to be data that can be saved, got {kind}.")
+    raise TypeError(
+        f"Expected `{name.lstrip('.')}` to be data that can be saved, got {kind}: pickle and "
+        "joblib save it."
+    )
 
 
-def _decode(tree: Any, arrays: Arrays) -> Any:
+def _stored(array: NDArray[Any], name: str, arrays: Arrays) -> str:
+    """Return the name that an array is stored under; what several objects hold is stored once."""
+    for known, stored in arrays.items():
+        if stored is array:
+            return known
+    arrays[name] = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    return name
+
+
+Upgrade = Callable[[str, dict[str, Any]], dict[str, Any]] | None
+
+
+def _decode(tree: Any, arrays: Arrays, upgrade: Upgrade) -> Any:
     if isinstance(tree, list):
-        return [_decode(item, arrays) for item in tree]
+        return [_decode(item, arrays, upgrade) for item in tree]
     if not isinstance(tree, dict):
         return tree
     if "strings" in tree:
@@ -210,23 +232,95 @@ def _decode(tree: Any, arrays: Arrays) -> Any:
     if "array" in tree:
         return arrays[tree["array"]].reshape(tree["shape"])
     if "tuple" in tree:
-        return tuple(_decode(item, arrays) for item in tree["tuple"])
+        return tuple(_decode(item, arrays, upgrade) for item in tree["tuple"])
     if "dict" in tree:
-        return {k: _decode(v, arrays) for k, v in tree["dict"].items()}
+        return {k: _decode(v, arrays, upgrade) for k, v in tree["dict"].items()}
     if "module" in tree:
         return _decode_module(tree, arrays)
-    value: Any = object.__new__(_registered(OBJECTS, tree["object"]))
-    for key, state in tree["state"].items():
-        name, changed = RENAMED.get(key, (key, None))
-        found = _decode(state, arrays)
-        vars(value)[name] = found if changed is None else changed(found)
+    state = {k: _decode(v, arrays, upgrade) for k, v in tree["state"].items()}
+    if upgrade is not None:
+        if tree["object"] in RETIRED:
+            return SimpleNamespace(**state)
+        state = upgrade(tree["object"], state)
+    kind = _registered(OBJECTS, tree["object"])
+    value: Any = object.__new__(kind)
+    names = {f.name for f in fields(kind)} if is_dataclass(kind) else set(state)
+    vars(value).update({k: v for k, v in state.items() if k in names})
     return value
 
 
-def _registered(registry: Mapping[str, Any], name: str) -> Any:
+def _registered(registry: Mapping[str, str], name: str) -> Any:
     if name not in registry:
         raise ValueError(f"Expected one of {', '.join(registry)} in the file, got {name!r}.")
-    return registry[name]
+    return getattr(importlib.import_module(registry[name]), name)
+
+
+# ------------------------------------------------------------------ earlier files
+
+
+def _upgrade(kind: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of an object of formats 1 and 2 as today's has it."""
+    if kind not in ("LaTFEstimator", "TemperatureExtrapolator"):
+        return state
+    for (estimator, old), (new, change) in RENAMED.items():
+        if estimator == kind and old in state:
+            state[new] = change(state.pop(old))
+    parameters = inspect.signature(_registered(OBJECTS, kind)).parameters
+    state = {name: p.default for name, p in parameters.items()} | {"manifest_": None} | state
+    if kind == "LaTFEstimator":
+        if "populations_" in state:  # fitted
+            state["population_errors_"] = np.full_like(state["populations_"], np.nan)
+        return state
+    return _upgrade_extrapolator(state)
+
+
+def _upgrade_extrapolator(state: dict[str, Any]) -> dict[str, Any]:
+    """Replace the attributes that answered before by an ensemble."""
+    estimator: LaTFEstimator = state["estimator_"]
+    labels, lengths = state["labels_"], state.pop("_lengths", None)
+    if "_routes" in state:  # format 1
+        routes, mixtures = state.pop("_routes"), state.pop("_mixtures")
+        if len(routes) > 1:
+            raise ValueError(
+                "Expected a file whose error bars are of this version, got one with the ensemble "
+                "of an older one: fit it anew."
+            )
+        state["_answer"] = (routes[0], mixtures[0]) if routes else None
+    answer, pooled = state.pop("_answer", None), state.pop("_pooled", None)
+    state["ensemble_"] = None
+    if answer is not None:
+        route, mixture = answer
+        units = Units(estimator.boltzmann_constant)
+        pool = Pool(
+            units.betas(state["temperatures_"]), mixture.origin, mixture.weights, pooled.blocks
+        )
+        ensemble = Ensemble.__new__(Ensemble)
+        ensemble.units, ensemble.temperatures = units, state["temperatures_"]
+        ensemble.states, ensemble.n_states = labels, estimator.n_states_
+        ensemble.set_range(state["temperature_range"])
+        ensemble.lengths = lengths
+        ensemble.answer = _old_weighting(route, mixture, pool)
+        ensemble.bootstraps = tuple(
+            Weighting(other, np.zeros(len(pool.betas)), replicate.log_base)
+            for other, replicate in state.pop("_replicates", ())
+        )
+        ensemble.heat_capacities = state.pop("_hidden", None)
+        mbar = state.pop("_mbar", None)
+        ensemble.yardstick = None if mbar is None else _old_weighting(mbar[0], mbar[1], pool)
+        state["ensemble_"] = ensemble
+    state["history_"] = estimator.history_ + state["history_"]
+    state["n_states_"] = estimator.n_states_
+    state["labels_"] = labels if lengths is None else np.split(labels, np.cumsum(lengths)[:-1])
+    return {"_order": None, "_cuts": None} | state
+
+
+def _old_weighting(route: Any, mixture: Any, pool: Pool) -> Weighting:
+    """Return the weighting of a mixture, which holds memberships instead of free energies."""
+    u = np.array([route.reduced(beta)[0] for beta in pool.betas])
+    log_counts = np.log(mixture.membership[0]) + mixture.log_denominator[0] + u
+    with np.errstate(divide="ignore"):
+        log_base = np.log(mixture.weights) - mixture.log_denominator
+    return Weighting(route, log_counts, log_base, pool)
 
 
 def _decode_module(tree: Mapping[str, Any], arrays: Arrays) -> torch.nn.Module:
@@ -234,7 +328,7 @@ def _decode_module(tree: Mapping[str, Any], arrays: Arrays) -> torch.nn.Module:
         **tree["config"], generator=torch.Generator()
     )
     weights = {
-        key: torch.tensor(_decode(value, arrays))
+        key: torch.tensor(_decode(value, arrays, None))
         for key, value in tree["weights"].items()
         if key.rpartition(".")[2] not in IN_CONFIG
     }

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 from scipy.special import logsumexp
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from latflow._typing import FloatArray, IntArray, RandomState
 from latflow._validation import (
     check_count,
     check_latent_points,
@@ -25,26 +26,23 @@ from latflow._validation import (
     check_output,
     check_state,
     check_temperature,
+    warn,
 )
 from latflow._writing import replacing
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
-from latflow.featurizers.base import check_topology, find_topology
-from latflow.featurizers.readers import (
-    EXTENSIONS,
-    CorruptFile,
-    check_files,
-    check_kept,
-    frames_of,
-    read_topology,
-)
+from latflow.featurizers import readers
+from latflow.featurizers.readers import FilePath
+from latflow.featurizers.topology import check_topology, find_topology
 from latflow.thermodynamics import effective_sample_size
-from latflow.trajectories import spread
+from latflow.trajectories import per_frame
+
+if TYPE_CHECKING:
+    import mdtraj
+    from sklearn.utils import Bunch
 
 __all__ = ["FoundStructures", "Structures"]
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
+FACE = ("transform", "sample", "log_density", "predict_latent")
 SOURCES = ("weights", "samples")
 CORE = 0.1  # of a state's frames, by density, from which its representatives are taken
 BELONGING = 0.9  # probability of its state that a representative has, where enough frames have it
@@ -68,7 +66,7 @@ class FoundStructures(NamedTuple):
     """
 
     table: pd.DataFrame
-    structures: Any
+    structures: mdtraj.Trajectory
 
     @property
     def n_novel(self) -> int:
@@ -82,7 +80,7 @@ class Structures:
     Parameters
     ----------
     model : LaTFEstimator or TemperatureExtrapolator
-        Fitted.
+        Fitted; or any other fitted model that answers as these do.
     features : Bunch, or list of array_like of shape (n_frames_i, n_features)
         What the model was fitted on, as a list or as :func:`latflow.featurizers.featurize` and
         :func:`latflow.featurizers.load_features` return it; these know their files, stride and
@@ -91,30 +89,30 @@ class Structures:
         Where the structures are, one for each array of features; the files of `features` if not
         given.
     topology : path, mdtraj.Topology, mdtraj.Trajectory, or None
-        Of the files; None takes that of the first file, where that is a .pdb or .h5.
+        Topology of the files; None takes that of the first file, where that is a .pdb or .h5.
     stride : int, optional
         Features are of every stride-th frame of the sources; that of `features`, or 1, if not
         given.
     temperature : float or sequence, optional
-        As given to fit, for a LaTFEstimator of several temperatures; that of `features` if not
-        given.
+        As given to fit, for a model of several temperatures without an `ensemble_`, such as a
+        LaTFEstimator; that of `features` if not given.
     weights : sequence of array_like, optional
-        As given to fit, for a LaTFEstimator; equal if not given.
+        As given to fit, for a model without an `ensemble_`; equal if not given.
 
     Attributes
     ----------
     z_ : ndarray of shape (n_frames, n_components)
         Collective variables of all frames.
     labels_ : ndarray of shape (n_frames,)
-        Their states.
+        Their states; -1 for a model without states.
 
     Raises
     ------
     TypeError
         If `model` is another kind of object.
     ValueError
-        If features and sources differ in number, or a TemperatureExtrapolator was fitted on other
-        features.
+        If features and sources differ in number, or a model with an `ensemble_` was fitted on
+        other features.
 
     Notes
     -----
@@ -130,7 +128,7 @@ class Structures:
     >>> top = mdtraj.Topology()
     >>> atom = top.add_atom("Ar", None, top.add_residue("AR", top.add_chain()))
     >>> inside = [np.pad(x, ((0, 0), (0, 1)))[:, None] for x in data.trajectories]
-    >>> model = LaTFEstimator(lagtime=5, max_iter=200, boltzmann_constant=1.0, random_state=0)
+    >>> model = LaTFEstimator(lagtime=5, max_iter=480, boltzmann_constant=1.0, random_state=0)
     >>> model = model.fit(data.trajectories)
     >>> structures = Structures(
     ...     model, data.trajectories, [mdtraj.Trajectory(xyz, top) for xyz in inside]
@@ -143,33 +141,39 @@ class Structures:
     def __init__(
         self,
         model: LaTFEstimator | TemperatureExtrapolator,
-        features: Any,
-        sources: Any = None,
-        topology: Any = None,
+        features: Bunch | Sequence[ArrayLike],
+        sources: Sequence[FilePath] | Sequence[mdtraj.Trajectory] | None = None,
+        topology: readers.Topology | None = None,
         *,
         stride: int | None = None,
-        temperature: Any = None,
-        weights: Any = None,
+        temperature: float | Sequence[ArrayLike] | None = None,
+        weights: Sequence[ArrayLike] | None = None,
     ) -> None:
-        if not isinstance(model, LaTFEstimator | TemperatureExtrapolator):
+        if not all(hasattr(type(model), name) for name in FACE):
             raise TypeError(
-                "Expected `model` to be a LaTFEstimator or TemperatureExtrapolator, got "
-                f"{type(model).__name__}."
+                "Expected `model` to be a LaTFEstimator, a TemperatureExtrapolator or another "
+                f"model that has {', '.join(FACE)}, got {type(model).__name__}."
             )
         check_is_fitted(model)
         arrays = _arrays(features)
         self.model = model
         self.z_ = np.concatenate([model.transform(np.asarray(x, np.float64)) for x in arrays])
-        self.labels_ = self._estimator.predict_latent(self.z_)
+        nowhere = np.full(len(self.z_), -1)
+        self.labels_ = model.predict_latent(self.z_) if model.n_states_ else nowhere
         self._check_training_frames()
         self._lengths = [len(x) for x in arrays]
-        found = getattr(features, "paths", None) if sources is None else sources
+        places = getattr(features, "paths", None) if sources is None else sources
         step = getattr(features, "stride", 1) if stride is None else stride
-        self._sources = _Sources.of(found, topology, self._lengths, check_count(step, "stride"))
-        known = getattr(features, "temperature", None) if temperature is None else temperature
-        self._temperature = None if known is None else _per_frame(known, self._lengths)
-        ones = [np.ones(n) for n in self._lengths]
-        self._weights = spread(ones if weights is None else weights, self._lengths, "weights")
+        self._sources = _Sources.of(places, topology, self._lengths, check_count(step, "stride"))
+        if temperature is None:
+            temperature = getattr(features, "temperature", None)
+        self._temperature = None
+        if temperature is not None:
+            one = isinstance(temperature, int | float)
+            each = [temperature] * len(arrays) if one else temperature
+            self._temperature = per_frame(each, self._lengths, "temperature").astype(float)
+        equal = [1.0] * len(arrays)
+        self._weights = per_frame(equal if weights is None else weights, self._lengths, "weights")
 
     # -------------------------------------------------------------- what is asked for
 
@@ -179,7 +183,7 @@ class Structures:
         n: int = 5,
         *,
         temperature: float | None = None,
-        path: str | os.PathLike[str] | None = None,
+        path: FilePath | None = None,
     ) -> FoundStructures:
         """Return frames from the core of a state, where the density is highest.
 
@@ -210,19 +214,18 @@ class Structures:
             not known.
         """
         target = _check_target(path)
-        members = self._members(state)
+        check_state(state, self.model.n_states_, "state")
+        members = np.flatnonzero(self.labels_ == state)
         if check_count(n, "n") > len(members):
             raise ValueError(
                 f"Expected `n` to be at most {len(members)}, the frames in state {state}, got {n}."
             )
         density = self._log_density(self.z_[members], temperature)
         core = self._core(members, density, state, n)
-        taken = core[_distinct(*self._places(members[core]), n, self._estimator.lagtime)]
+        taken = core[_distinct(*self._places(members[core]), n, self.model.lagtime_)]
         return self._found(members[taken], target, log_density=density[taken])
 
-    def nearest_frames(
-        self, Z: ArrayLike, *, path: str | os.PathLike[str] | None = None
-    ) -> FoundStructures:
+    def nearest_frames(self, Z: ArrayLike, *, path: FilePath | None = None) -> FoundStructures:
         """Return the training frame that is nearest to each point of the latent space.
 
         Distances are Euclidean in whitened variables (the covariance of all frames is 1). A point
@@ -246,7 +249,7 @@ class Structures:
             If Z has another shape; for an extension that is not known.
         """
         target = _check_target(path)
-        points = check_latent_points(Z, self._estimator.n_components)
+        points = check_latent_points(Z, self.model.n_components_)
         return self._nearest(points, target)
 
     def virtual_trajectory(
@@ -255,8 +258,8 @@ class Structures:
         n_frames: int,
         *,
         draw: str = "weights",
-        random_state: int | np.random.RandomState | None = None,
-        path: str | os.PathLike[str] | None = None,
+        random_state: RandomState = None,
+        path: FilePath | None = None,
     ) -> FoundStructures:
         """Return real frames as if drawn from the equilibrium at any temperature.
 
@@ -299,24 +302,17 @@ class Structures:
             return self._nearest(self.model.sample(n_frames, temperature, random_state), target)
         effective = effective_sample_size(weights)
         if effective < FEWEST_EFFECTIVE:
-            warnings.warn(
+            warn(
                 f"The weights at this temperature rest on {effective:.1f} frames in effect: the "
-                "virtual trajectory repeats them.",
-                UserWarning,
-                stacklevel=2,
+                "virtual trajectory repeats them."
             )
         rows = _systematic(weights, n_frames, check_random_state(random_state))
         return self._found(rows, target, weight=weights[rows])
 
     # -------------------------------------------------------------- inside
 
-    @property
-    def _estimator(self) -> LaTFEstimator:
-        model = self.model
-        return model.estimator_ if isinstance(model, TemperatureExtrapolator) else model
-
     def _check_training_frames(self) -> None:
-        if not isinstance(self.model, TemperatureExtrapolator):
+        if self.model.ensemble_ is None:
             return
         known = self.model.z_
         if known.shape != self.z_.shape or not np.allclose(known, self.z_, rtol=1e-5, atol=1e-6):
@@ -325,17 +321,13 @@ class Structures:
                 f"others ({len(self.z_)} frames)."
             )
 
-    def _members(self, state: int) -> IntArray:
-        check_state(state, self._estimator.n_states_, "state")
-        return np.flatnonzero(self.labels_ == state)
-
     def _log_density(self, z: FloatArray, temperature: float | None) -> FloatArray:
         if temperature is not None:
             return self.model.log_density(z, temperature)
         simulated = self.model.temperatures_
         if not len(simulated):
             return self.model.log_density(z)
-        if isinstance(self.model, TemperatureExtrapolator):
+        if self.model.ensemble_ is not None:
             return self.model.pooled_log_density(z)
         return np.asarray(
             logsumexp([self.model.log_density(z, float(t)) for t in simulated], axis=0)
@@ -344,7 +336,7 @@ class Structures:
 
     def _core(self, members: IntArray, density: FloatArray, state: int, n: int) -> IntArray:
         """Return places among a state's frames: its core, the densest first."""
-        probability = self._estimator.predict_proba_latent(self.z_[members])[:, state]
+        probability = self.model.predict_proba_latent(self.z_[members])[:, state]
         least = min(BELONGING, float(np.median(probability)))
         inside = probability >= least
         order = np.lexsort([-density, ~inside])
@@ -360,7 +352,7 @@ class Structures:
 
     def _frame_weights(self, temperature: float | None) -> FloatArray:
         """Return every frame's weight at a temperature; they sum to 1."""
-        if isinstance(self.model, TemperatureExtrapolator):
+        if self.model.ensemble_ is not None:
             weights = self.model.frame_weights(temperature)
             return np.concatenate(weights) if isinstance(weights, list) else weights
         simulated = self.model.temperatures_
@@ -370,16 +362,16 @@ class Structures:
         if not np.isclose(asked, simulated).any():
             names = ", ".join(f"{t:g}" for t in simulated) or "none was given to fit"
             raise ValueError(
-                f"Expected one of the simulated temperatures ({names}), got {asked:g}: a "
-                "LaTFEstimator weights no frames at another one, TemperatureExtrapolator does."
+                f"Expected one of the simulated temperatures ({names}), got {asked:g}: to weight "
+                "frames at another one takes a TemperatureExtrapolator."
             )
         if len(simulated) > 1 and self._temperature is None:
             raise ValueError(
-                "Expected `temperature` (one per trajectory) by Structures, for a LaTFEstimator of "
-                f"{len(simulated)} temperatures, got None."
+                "Expected `temperature` (one per trajectory) by Structures, as the model has "
+                f"{len(simulated)} of them, got None."
             )
-        own = True if self._temperature is None else np.isclose(self._temperature, asked)
-        weights = np.where(own, self._weights, 0.0)
+        there = True if self._temperature is None else np.isclose(self._temperature, asked)
+        weights = np.where(there, self._weights, 0.0)
         return np.asarray(weights / weights.sum())
 
     @cached_property
@@ -391,7 +383,7 @@ class Structures:
         return self.z_.mean(axis=0), axes / np.sqrt(np.where(variances > 0, variances, 1.0))
 
     @cached_property
-    def _tree(self) -> Any:
+    def _tree(self) -> cKDTree:
         return cKDTree(self._whitened(self.z_))
 
     @cached_property
@@ -411,25 +403,23 @@ class Structures:
         distance, rows = self._tree.query(self._whitened(points))
         return self._found(rows, target, distance=distance, novel=distance > self._level)
 
-    def _found(self, rows: IntArray, target: Path | None, **columns: Any) -> FoundStructures:
+    def _found(self, rows: IntArray, target: Path | None, **columns: FloatArray) -> FoundStructures:
         trajectory, row = self._places(rows)
         frame = row * self._sources.stride
-        z = {f"CV {k}": values for k, values in enumerate(self.z_[rows].T, start=1)}
-        names = self._sources.names
-        about = {"novel": np.zeros(len(rows), bool)} | columns
-        table = pd.DataFrame(
-            {
-                "file": pd.Series([names[t] for t in trajectory], dtype=object),
-                "trajectory": trajectory,
-                "frame": frame,
-                "state": self.labels_[rows],
-                **z,
-                **{name: about[name] for name in (*columns, "novel")},
-            }
-        )
+        sources = self._sources.items
+        names = np.array([str(s) if isinstance(s, Path) else None for s in sources], dtype=object)
+        table = pd.DataFrame({"file": names[trajectory], "trajectory": trajectory, "frame": frame})
+        table["state"] = self.labels_[rows]
+        variables = {f"CV {k}": values for k, values in enumerate(self.z_[rows].T, start=1)}
+        columns.setdefault("novel", np.zeros(len(rows), bool))
+        table = table.assign(**variables, **columns)
         structures = self._sources.read(trajectory, frame)
         if target is not None:
-            _write(structures, target)
+            # a file that was there is replaced only when all is written
+            with replacing(target) as part, warnings.catch_warnings():
+                # a hint at a faster library
+                warnings.filterwarnings("ignore", ".*'netCDF4' Python package is not", UserWarning)
+                structures.save(str(part))
         return FoundStructures(table, structures)
 
 
@@ -446,13 +436,15 @@ class _Sources:
     stride : int
     """
 
-    items: list[Any]
-    topology: Any
+    items: Sequence[Path] | Sequence[mdtraj.Trajectory]
+    topology: mdtraj.Topology
     lengths: list[int]
     stride: int
 
     @classmethod
-    def of(cls, sources: Any, topology: Any, lengths: list[int], stride: int) -> _Sources:
+    def of(
+        cls, sources: Any, topology: readers.Topology | None, lengths: list[int], stride: int
+    ) -> _Sources:
         if sources is None:
             raise ValueError(
                 "Expected `sources`, files or trajectories with the structures, as `features` "
@@ -465,20 +457,15 @@ class _Sources:
                 f"{len(items)}."
             )
         if isinstance(items[0], str | os.PathLike):
-            items = check_files(items)
-            found = find_topology(read_topology(topology, items[0]))
-            return cls(items, found, lengths, stride)
-        found = find_topology(items)
+            files = readers.check_files(items)
+            topology = find_topology(readers.read_topology(topology, files[0]))
+            return cls(files, topology, lengths, stride)
+        topology = find_topology(items)
         for k, (item, length) in enumerate(zip(items, lengths, strict=True)):
-            check_kept(len(item), length, stride, f"trajectory {k}")
-        return cls(items, found, lengths, stride)
+            readers.check_kept(len(item), length, stride, f"trajectory {k}")
+        return cls(items, topology, lengths, stride)
 
-    @property
-    def names(self) -> list[str | None]:
-        """Return the files' names, or None each."""
-        return [str(item) if isinstance(item, Path) else None for item in self.items]
-
-    def read(self, trajectory: IntArray, frame: IntArray) -> Any:
+    def read(self, trajectory: IntArray, frame: IntArray) -> mdtraj.Trajectory:
         """Return the structures of frames of trajectories, in their order."""
         import mdtraj
 
@@ -487,33 +474,31 @@ class _Sources:
         cells = np.full((2, n, 3), np.nan, np.float32)
         for t in np.unique(trajectory):
             rows = np.flatnonzero(trajectory == t)
-            wanted, place = np.unique(frame[rows], return_inverse=True)
-            part = self._part(int(t), wanted)
-            xyz[rows] = part.xyz[place]
-            if part.unitcell_lengths is not None:
-                cells[:, rows] = part.unitcell_lengths[place], part.unitcell_angles[place]
+            frames, place = np.unique(frame[rows], return_inverse=True)
+            read = self._frames_of(int(t), frames.tolist())
+            xyz[rows] = read.xyz[place]
+            if read.unitcell_lengths is not None:
+                cells[:, rows] = read.unitcell_lengths[place], read.unitcell_angles[place]
         known = np.isfinite(cells).all(axis=(0, 2))
         if known.any() and not known.all():
             raise ValueError("Expected a unit cell in all sources or in none, got it in some.")
         lengths, angles = cells if known.all() else (None, None)
         return mdtraj.Trajectory(xyz, self.topology, np.arange(n), lengths, angles)
 
-    def _part(self, t: int, frames: IntArray) -> Any:
+    def _frames_of(self, t: int, frames: list[int]) -> mdtraj.Trajectory:
         item = self.items[t]
         if not isinstance(item, Path):
             return item[frames]
-        wanted: Sequence[int] = frames.tolist()
         try:
-            part = frames_of(
-                item, self.topology, wanted, n_kept=self.lengths[t], stride=self.stride
-            )
-        except CorruptFile as error:
+            size = {"n_kept": self.lengths[t], "stride": self.stride}
+            read = readers.frames_of(item, self.topology, frames, **size)
+        except readers.CorruptFile as error:
             raise OSError(f"Expected a whole file, got {item} ({error}).") from error
-        check_topology(part.topology, self.topology, f" in {item}")
-        return part
+        check_topology(read.topology, self.topology, f" in {item}")
+        return read
 
 
-def _arrays(features: Any) -> list[Any]:
+def _arrays(features: Bunch | Sequence[ArrayLike]) -> list[FloatArray]:
     """Return one array per trajectory."""
     arrays = getattr(features, "trajectories", features)
     if not isinstance(arrays, list | tuple):
@@ -524,12 +509,6 @@ def _arrays(features: Any) -> list[Any]:
             f"trajectory, got {[np.shape(x) for x in arrays]}."
         )
     return list(arrays)
-
-
-def _per_frame(temperature: Any, lengths: list[int]) -> FloatArray:
-    """Return one temperature per frame, from one for all or one per trajectory."""
-    each = [temperature] * len(lengths) if np.ndim(temperature) == 0 else temperature
-    return np.asarray(spread(each, lengths, "temperature"), np.float64)
 
 
 def _distinct(trajectory: IntArray, row: IntArray, n: int, apart: int) -> IntArray:
@@ -555,19 +534,11 @@ def _systematic(weights: FloatArray, n: int, rng: np.random.RandomState) -> IntA
     return np.asarray(np.minimum(rows, np.flatnonzero(weights)[-1]))
 
 
-def _check_target(path: str | os.PathLike[str] | None) -> Path | None:
+def _check_target(path: FilePath | None) -> Path | None:
     """Return a path that structures can be written to."""
     if path is None:
         return None
     target = check_output(path)
-    if target.suffix not in EXTENSIONS:
-        raise ValueError(f"Expected `path` ending in {', '.join(EXTENSIONS)}, got {target}.")
+    if target.suffix not in (known := readers.EXTENSIONS):
+        raise ValueError(f"Expected `path` ending in {', '.join(known)}, got {target}.")
     return target
-
-
-def _write(structures: Any, target: Path) -> None:
-    """Write a file; an old one is replaced only when all is written."""
-    with replacing(target) as part, warnings.catch_warnings():
-        # a hint at a faster library
-        warnings.filterwarnings("ignore", ".*'netCDF4' Python package is not", UserWarning)
-        structures.save(str(part))

@@ -1,18 +1,79 @@
-"""Data and fitted models that several rooms' tests read; nobody changes them."""
+"""Data, fitted models, quick settings and silenced warnings that several rooms' tests share.
+
+Nobody changes the fitted models of a fixture: they live as long as the session.
+"""
+
+import warnings
 
 import numpy as np
 import pytest
+import sklearn
 
 from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.datasets import make_three_hole
 
+# ------------------------------------------------------------------ quick settings
+
+# in a second or two: enough to tell the three holes apart
 QUICK = {
     "lagtime": 5,
     "encoder": "linear",
-    "max_iter": 300,
+    "max_iter": 480,
     "boltzmann_constant": 1.0,
     "random_state": 0,
 }
+# in a tenth of a second: a model that answers, no matter what
+TINY = {
+    "lagtime": 3,
+    "hidden_features": (4,),
+    "max_iter": 32,
+    "n_refinements": 0,
+    "boltzmann_constant": 1.0,
+    "random_state": 2,
+}
+# bootstraps cost twenty fits of h: only tests of error bars ask for them
+NO_BOOTSTRAPS = {"n_bootstraps": 0, "random_state": 0}
+
+
+def quick_latf(**parameters):
+    """Return an unfitted LaTFEstimator that tells the three holes apart."""
+    return LaTFEstimator(**QUICK | parameters)
+
+
+def quick_extrapolator(estimator=None, **parameters):
+    """Return an unfitted extrapolator without bootstraps, its generator trained for 300 steps."""
+    settings = NO_BOOTSTRAPS | {"max_iter": 300} | parameters
+    return TemperatureExtrapolator(estimator or quick_latf(), **settings)
+
+
+def tiny_latf(**parameters):
+    """Return an unfitted LaTFEstimator for tests that ask nothing of its numbers."""
+    return LaTFEstimator(**TINY | parameters)
+
+
+def tiny_extrapolator(estimator=None, **parameters):
+    """Return an unfitted extrapolator for tests that ask nothing of its generator."""
+    settings = NO_BOOTSTRAPS | {"max_iter": 20} | parameters
+    return TemperatureExtrapolator(estimator or tiny_latf(), **settings)
+
+
+# ------------------------------------------------------------------ silenced warnings
+
+# the `pytestmark` of modules whose fits are too short, or whose data too few, to settle
+UNSETTLED = [
+    pytest.mark.filterwarnings("ignore:Only one metastable state:UserWarning"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
+
+
+def fit_quietly(model, X, **metadata):
+    """Fit where so little says so: in UserWarnings, of which ConvergenceWarning is one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return model.fit(X, **metadata)
+
+
+# ------------------------------------------------------------------ data and fitted models
 
 
 @pytest.fixture(scope="session")
@@ -29,17 +90,31 @@ def three_hole():
 
 
 @pytest.fixture(scope="session")
+def few_frames(three_hole):
+    """X of 60 frames of two trajectories at each temperature; temperature and energy by name."""
+    some = slice(18, 22)
+    X, energy = ([part[:60] for part in three_hole[k][some]] for k in ("trajectories", "energy"))
+    return X, {"temperature": three_hole["temperature"][some], "energy": energy}
+
+
+@pytest.fixture(scope="session")
 def latf(three_hole):
     """A LaTFEstimator fitted on both temperatures."""
-    model = LaTFEstimator(**QUICK)
-    return model.fit(three_hole["trajectories"], temperature=three_hole["temperature"])
+    return quick_latf().fit(three_hole["trajectories"], temperature=three_hole["temperature"])
 
 
 @pytest.fixture(scope="session")
 def extrapolator(three_hole):
-    """A TemperatureExtrapolator by enthalpy, fitted on both temperatures."""
-    model = TemperatureExtrapolator(LaTFEstimator(**QUICK), max_iter=300, random_state=0)
+    """A TemperatureExtrapolator by enthalpy, fitted on both temperatures, without bootstraps."""
+    model = quick_extrapolator()
     return model.fit(three_hole["trajectories"], temperature=three_hole["temperature"])
+
+
+@pytest.fixture
+def routing():
+    """scikit-learn's metadata routing, switched on."""
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
 
 
 @pytest.fixture
@@ -99,7 +174,6 @@ class Melting:
 @pytest.fixture(scope="session")
 def melting():
     """The system, and a model with bootstraps fitted at T = 0.6 and 1.0 with energies given."""
-    latf = LaTFEstimator(**QUICK | {"lagtime": 1})
-    model = TemperatureExtrapolator(latf, n_bootstraps=20, max_iter=200, random_state=0)
+    model = quick_extrapolator(quick_latf(lagtime=1), n_bootstraps=20, max_iter=200)
     X, metadata = Melting.pooled()
     return Melting, model.fit(X, **metadata)

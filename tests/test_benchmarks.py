@@ -1,32 +1,57 @@
-"""The benchmarks run, at a tiny size; no clock is read here."""
+"""The benchmarks run, at a tiny size, and their results reach README; no clock is read here."""
 
+import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
 TINY = "--frames 1000 --samples 1000 --max-iter 10 --seeds 0"
 SHORT = f"{TINY} --reference-frames 1000"
+NO_MELTING = "limited_data.py"  # so little data may well have no melting temperature
 
 
+def run(script, options):
+    """Run a benchmark as a program."""
+    command = [sys.executable, str(BENCHMARKS / script), *options.split()]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import a module of the benchmarks."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "options", "expected"),
     [
-        ("temperature_transfer.py", f"{SHORT} --system three-hole", "JS sample"),
+        ("temperature_transfer.py", f"{SHORT} --systems three-hole", "JS sample"),
         (
             "temperature_transfer.py",
-            f"{SHORT} --system lj7 --methods enthalpy mbar --train 0.2 0.5 0.7",
-            "trained at T = 0.2, 0.5, 0.7",
+            f"{SHORT} --systems lj7 --methods enthalpy mbar --simulated 0.2 0.5 0.7",
+            "simulated at T = 0.2, 0.5, 0.7",
         ),
-        ("limited_data.py", f"{SHORT} --shares 0.5 --bootstraps 10", "T_m off"),
+        (NO_MELTING, f"{SHORT} --fractions 0.5 --bootstraps 10", "T_m off"),
         (
             "kinetic_variance.py",
             "--systems three-hole --seeds 0 --frames 2000 --folds 2 --max-iter 20",
             "latflow, mlp",
         ),
-        ("error_bars.py", "--system three-hole --repeats 2 --frames 1000", "n_bootstraps=20"),
+        ("error_bars.py", "--systems three-hole --repeats 2 --frames 1000", "n_bootstraps=20"),
+        (
+            "support.py",
+            "--systems lj7 --frames 500 --bootstraps 10 --max-iter 10 --pairs 1",
+            "within 0.03",
+        ),
         (
             "beyond_memory.py",
             "--frames 4000 --in-memory 2000 --features 8 --max-iter 10 --least-on-disk 0",
@@ -51,15 +76,125 @@ SHORT = f"{TINY} --reference-frames 1000"
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
         (
             "alanine_dipeptide.py",
-            "--seeds 0 --frames 200 --max-iter 10 --estimators 10",
+            "--seeds 0 --frames 200 --max-iter 10 --bootstraps 10",
             "Jensen-Shannon divergence of weighted frames",
         ),
+        ("memory.py", "--frames 4000 --features 8 --max-iter 10", "over data, GB"),
+        ("memory.py", "--frames 4000 --features 8 --max-iter 10 --stacked", "over data, GB"),
+        (
+            "lj7_before_after.py",
+            f"--frames 1000 --max-iter 10 --repeats 1 --checkout {ROOT}",
+            "after / before",
+        ),
+        ("code_size.py", f"--root {ROOT}", "annotations with Any"),
     ],
 )
 def test_benchmark_runs(script, options, expected):
-    command = [sys.executable, str(BENCHMARKS / script), *options.split()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(script, options)
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
-    if script != "limited_data.py":  # so little may well have no melting temperature
-        assert "nan" not in done.stdout.lower()
+    assert script == NO_MELTING or "nan" not in done.stdout.lower()
+
+
+def test_readme_holds_the_results_written():
+    done = run("results.py", f"{ROOT / 'README.md'} --check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_docs_include_results_that_exist():
+    names = [
+        line.removeprefix("```{include} ")
+        for page in (ROOT / "docs").glob("*.md")
+        for line in page.read_text().splitlines()
+        if line.startswith("```{include} results/")
+    ]
+    assert names
+    assert [name for name in names if not (ROOT / "docs" / name).exists()] == []
+
+
+def test_written_results_are_copied_between_markers(load, tmp_path, monkeypatch):
+    results = load("results")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- results: one -->\nstale\n<!-- end -->\nafter\n")
+    table = pd.DataFrame({"x": [0.25, np.nan], 0.5: ["a", ""]}, index=[10, 20]).rename_axis("T")
+    results.write("one", table, about="A table")
+
+    monkeypatch.setattr(sys, "argv", ["results.py", str(page), "--check"])
+    with pytest.raises(SystemExit, match="1"):
+        results.main()
+    assert "stale" in page.read_text()
+    monkeypatch.setattr(sys, "argv", ["results.py", str(page)])
+    results.main()
+    text = page.read_text()
+    start = "before\n<!-- results: one -->\n\n| T | x | 0.5 |\n| --- | --- | --- |\n"
+    assert text.startswith(f"{start}| 10 | 0.25 | a |\n| 20 |  |  |\n\n*")
+    assert text.endswith("*\n\n<!-- end -->\nafter\n")
+    assert f"numpy {np.__version__}" in text
+    assert results.filled(text) == text
+
+    written = json.loads((tmp_path / "results" / "one.json").read_text())
+    assert written["about"] == "A table"
+    assert written["table"]["data"] == [[0.25, "a"], [None, ""]]
+
+
+def test_several_tables_and_text_are_written(load, tmp_path, monkeypatch):
+    results = load("results")
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    table = pd.DataFrame({"x": [1]})
+    results.write("two", {"First": table, "Second": table}, about="Two tables")
+    results.write("text", "As it is.", about="Text")
+    assert "First:\n\n| x |\n| --- |\n| 1 |\n\nSecond:" in (tmp_path / "two.md").read_text()
+    assert (tmp_path / "text.md").read_text().startswith("As it is.\n\n*")
+    assert json.loads((tmp_path / "text.json").read_text())["table"] == "As it is."
+
+
+SOURCE = '''"""A module.
+
+With two paragraphs.
+"""
+
+import os  # a comment
+
+
+class A:
+    """A class."""
+
+    text = """one
+
+    two"""
+
+    def f(self, x: "list[Any]", *rest: int, y=None) -> Any:
+        """Do it."""
+        for k in rest:
+            if k:
+                continue
+            elif x:
+                break
+
+        def g() -> None:
+            try:
+                return self.z  # type: ignore[attr-defined]
+            except ValueError:
+                pass
+            else:
+                pass  # type: ignore[misc, arg-type]
+
+        match x:
+            case 1:
+                return [a for a in x if a and y]
+            case _:
+                return g()
+'''
+
+
+def test_code_is_counted(load, tmp_path):
+    (tmp_path / "latflow" / "room").mkdir(parents=True)
+    (tmp_path / "latflow" / "room" / "file.py").write_text(SOURCE)
+    size = load("code_size").Size(tmp_path)
+    assert size.rooms == {"room": 22}
+    assert size.lengths == {"room.file.A.f": 20, "room.file.A.f.g": 7}
+    assert size.complexities == {"room.file.A.f": 8, "room.file.A.f.g": 3}
+    assert (size.counts["annotations"], size.counts["Any"]) == (4, 2)
+    assert (size.counts["ignored"], size.counts["attr-defined"]) == (2, 1)
+    assert size.counts["misc"] == 1

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 from latflow import LaTFEstimator
-from latflow.estimators.features import Resident, Standardised, Streamed
+from latflow.estimators.seam import Standardised, Streamed, features_of
 from latflow.trajectories import Rows, gather_frames, pools, rows, windows
 from tests.conftest import QUICK
 
@@ -99,7 +99,7 @@ def test_kinds_of_numbers_are_those_of_arrays_in_memory(dtype, read, tmp_path, r
     assert isinstance(frames.X, Rows)
     assert frames.X.dtype == loaded.X.dtype == read
     np.testing.assert_array_equal(frames.X[:], loaded.X)
-    for own, other in zip(frames.pairs, loaded.pairs, strict=True):
+    for own, other in zip(frames.pairs(1), loaded.pairs(1), strict=True):
         np.testing.assert_array_equal(own, other)
 
 
@@ -154,7 +154,7 @@ def test_every_pair_once_an_epoch_and_never_across_an_end(lengths, size, shuffle
     )  # fmt: skip
     x = Standardised(Rows([Chunked(X[order], 16)]), np.zeros(2), np.ones(2))
     stream = Streamed(x, torch.device("cpu"))
-    columns = tuple(torch.from_numpy(rows) for rows in frames.pairs)
+    columns = tuple(torch.from_numpy(rows) for rows in frames.pairs(5))
     n_pairs = len(columns[0])
     seen, n_batches = [], max(1, n_pairs // size)
     batches = stream.batches(columns, size, torch.Generator().manual_seed(seed))
@@ -225,7 +225,7 @@ def test_what_is_trained_on_is_the_same_as_in_memory(tmp_path, rng):
         for source in (X, Rows([mapped(tmp_path, X)]))
     ]
     resident, streamed = (
-        Resident(both[0], torch.device("cpu")),
+        features_of(both[0], torch.device("cpu")),
         Streamed(both[1], torch.device("cpu")),
     )
     parts = [torch.cat(list(features.parts())) for features in (resident, streamed)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -15,20 +16,20 @@ from sklearn.utils import Bunch
 from structures import flipping, share_of_larger_well
 
 import latflow
-import latflow.cli.demo
-import latflow.cli.fit
 from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.cli import main
 from latflow.cli.features import featurizer_of
 from latflow.datasets import make_three_hole
 from latflow.featurizers import Concatenate, Distances, Torsions, featurize, load_features
-from latflow.summary import model_sections
+from latflow.units import with_error
 
 # so short a fit may say that it has not converged, or found one state only
 pytestmark = pytest.mark.filterwarnings("ignore:.*state:UserWarning")
 
 COLD, HOT = 0.8, 1.4
-QUICK = ("--boltzmann-constant", "1", "--lagtime", "5", "--max-iter", "60")
+QUICK = (
+    "--boltzmann-constant", "1", "--lagtime", "5", "--max-iter", "60", "--bootstraps", "0"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert err.startswith("latflow: ")
-    return err.removeprefix("latflow: ").strip()
+    program, sentence = err.strip().split(": ", 1)
+    assert program in ("latflow", f"latflow {(*arguments, '')[0]}")
+    assert sentence.endswith(".")
+    return sentence
 
 
 class TestFit:
@@ -71,10 +74,10 @@ class TestFit:
         assert isinstance(model, TemperatureExtrapolator)
         assert model.temperatures_.tolist() == [COLD, HOT]
         out = capsys.readouterr().out
-        assert out.startswith(f"{model.estimator_.n_states_} metastable state(s)")
-        assert "T = 0.8" in out
-        assert "T = 1.4" in out
-        assert f"{model.estimator_.populations_[1, 0]:.3f}" in out
+        for t in (COLD, HOT):
+            said = "".join(line for line in out.splitlines() if line.startswith(f"{t:g} "))
+            rows = model.state_populations(t).to_numpy()
+            assert all(with_error(p, error) in said for p, error in rows)
         assert out.endswith("Saved: model.latflow\n")
 
     def test_is_what_the_estimators_do(self, folder: Path) -> None:
@@ -92,7 +95,7 @@ class TestFit:
         inner = LaTFEstimator(
             5, encoder="linear", boltzmann_constant=1.0, max_iter=60, random_state=3
         )
-        ours = TemperatureExtrapolator(inner, n_bootstraps=20, max_iter=60, random_state=3)
+        ours = TemperatureExtrapolator(inner, n_bootstraps=0, max_iter=60, random_state=3)
         ours.fit([np.load("cold.npy"), np.load("hot.npy")], temperature=[COLD, HOT])
         theirs = latflow.load("model.latflow")
         np.testing.assert_allclose(theirs.sample(5, 1.0, 0), ours.sample(5, 1.0, 0), rtol=1e-6)
@@ -118,6 +121,41 @@ class TestFit:
         model = latflow.load("model.latflow")
         assert model.method == "mbar"
         assert model.sample(2, 2.9).shape == (2, 2)
+
+    @pytest.mark.parametrize("method", ["enthalpy", "tilted"])
+    def test_energies_are_read_with_every_method(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    ) -> None:
+        taken: list[Any] = []
+
+        def learn(self: Any, *_: Any, energy: Any, **__: Any) -> None:
+            taken.extend([self.method, *energy])
+            raise ValueError("Enough.")
+
+        monkeypatch.setattr(TemperatureExtrapolator, "fit", learn)
+        energies = ["--energy", "cold_energy.npy", "hot_energy.npy", "--method", method]
+        fit("cold.npy", "hot.npy", "--temperature", "0.8", "1.4", *energies)
+        assert taken[0] == method
+        np.testing.assert_array_equal(taken[1], np.load("cold_energy.npy"))
+        np.testing.assert_array_equal(taken[2], np.load("hot_energy.npy"))
+
+    @pytest.mark.parametrize(("options", "n_bootstraps"), [([], 20), (["--bootstraps", "0"], 0)])
+    def test_bootstraps(
+        self,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        options: list[str],
+        n_bootstraps: int,
+    ) -> None:
+        taken: list[int] = []
+
+        def learn(self: Any, *_: Any, **__: Any) -> None:
+            taken.append(self.n_bootstraps)
+            raise ValueError("Enough.")
+
+        monkeypatch.setattr(TemperatureExtrapolator, "fit", learn)
+        main(["fit", "cold.npy", "hot.npy", "--temperature", "0.8", "1.4", *options])
+        assert taken == [n_bootstraps]
 
     @pytest.mark.filterwarnings("default")
     def test_warnings_are_one_line(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,10 +248,7 @@ class TestFitRefuses:
             (["--temperature", "1", "-2"], "every `temperature` to be positive, got -2"),
             (["--temperature", "1", "--method", "enthalpy"], "at least two values"),
             (["--temperature", "1", "2", "--method", "mbar"], "Expected `energy`"),
-            (
-                ["--temperature", "1", "2", "--energy", "cold_energy.npy", "hot_energy.npy"],
-                "Expected --energy with --method mbar",
-            ),
+            (["--temperature", "1", "--energy", "cold_energy.npy", "hot_energy.npy"], "two values"),
             (["--temperature", "1", "--output", "none/model"], "`--output` in an existing folder"),
             (["--temperature", "1", "--output", "."], "`--output` to be a file"),
             (["--temperature", "1", "--components", "0"], "`n_components` to be an integer >= 1"),
@@ -247,11 +282,9 @@ class TestFitRefuses:
     def test_unknown_choices_list_the_known(
         self, capsys: pytest.CaptureFixture[str], option: str, choices: tuple[str, ...]
     ) -> None:
-        with pytest.raises(SystemExit, match="2"):
-            main(["fit", "cold.npy", "--temperature", "1", option, "magic"])
-        err = capsys.readouterr().err
-        assert "invalid choice: 'magic'" in err
-        assert all(choice in err for choice in choices)
+        sentence = self.refused(capsys, "cold.npy", "--temperature", "1", option, "magic")
+        assert f"Invalid value for '{option}'" in sentence
+        assert all(repr(choice) in sentence for choice in ("magic", *choices))
 
     def test_failed_save_leaves_the_old_model(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -261,7 +294,7 @@ class TestFitRefuses:
 
         Path("model.latflow").write_text("old")
         monkeypatch.setattr(LaTFEstimator, "fit", lambda self, *_, **__: self)
-        monkeypatch.setattr(latflow.cli.fit, "save", full)
+        monkeypatch.setattr(latflow, "save", full)
         found = self.refused(capsys, "cold.npy", "--temperature", "1")
         assert found == "No space left on device: model.latflow."
         assert Path("model.latflow").read_text() == "old"
@@ -342,7 +375,7 @@ def peptide(peptide_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 FILES = ("cold.xtc", "hot.xtc")
-SHORT = ("--lagtime", "5", "--max-iter", "100")
+SHORT = ("--lagtime", "5", "--max-iter", "100", "--bootstraps", "0")
 
 
 def page_of(path: str) -> str:
@@ -359,9 +392,9 @@ class TestFromTrajectoryFiles:
         more = ["--at", "375", "--lagtime", "5", "--save", "m.latflow", "--output", "r.html"]
         assert main(["report", *arguments, *more]) == 0
         out = capsys.readouterr().out
-        assert "375  interpolated" in out
+        assert "375  between" in out
         assert out.endswith("Report: r.html\n")
-        assert "interpolated" in page_of("r.html")
+        assert "between" in page_of("r.html")
         model = latflow.load("m.latflow")
         assert model.estimator_.n_states_ == 2
         found = model.state_populations(375).iloc[0]
@@ -381,7 +414,7 @@ class TestFromTrajectoryFiles:
         data = featurize(FILES, "top.pdb", Torsions(("psi", "phi")), stride=2)
         ours = TemperatureExtrapolator(
             LaTFEstimator(5, max_iter=100, random_state=0),
-            n_bootstraps=20,
+            n_bootstraps=0,
             max_iter=100,
             random_state=0,
         ).fit(data.trajectories, temperature=[300, 450])
@@ -474,7 +507,9 @@ class TestConfig:
         assert model.estimator_.encoder == "linear"
         assert model.temperatures_.tolist() == [COLD, HOT]
         assert main(["fit", "hot.npy", "--config", "run.toml", "--temperature", "1.4"]) == 0
-        assert isinstance(latflow.load("model.latflow"), LaTFEstimator)
+        model = latflow.load("model.latflow")
+        assert isinstance(model, LaTFEstimator)
+        assert [len(labels) for labels in model.labels_] == [600]
         assert main(["sample", "model.latflow", "--config", "run.toml"]) == 0
         assert np.load("s.npy").shape == (7, 2)
 
@@ -516,20 +551,39 @@ class TestConfig:
         self.write(text)
         assert match in refused(capsys, "fit", "cold.npy", "--config", "run.toml")
 
+    def test_flags_are_true_or_false(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def fail(**options: Any) -> None:
+            raise ValueError(f"Asked for {options['n_frames']} frames.")
+
+        monkeypatch.setattr(latflow.report, "run_demo", fail)
+        sentences = []
+        for value in ("true", "false", "1"):
+            self.write(f"[demo]\nquick = {value}")
+            sentences.append(refused(capsys, "demo", "--config", "run.toml"))
+        assert sentences == [
+            "Asked for 400 frames.",
+            "Asked for 50000 frames.",
+            "Expected true or false for quick in run.toml, got 1.",
+        ]
+
     def test_no_file(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "Expected a TOML file at x.toml" in refused(capsys, "fit", "--config", "x.toml")
 
     @pytest.mark.parametrize(
         ("text", "match"),
-        [("lagtime = 2.5", "invalid int value"), ('encoder = "cnn"', "linear")],
+        [
+            ("lagtime = 2.5", "Invalid value for '--lagtime'"),
+            ('encoder = "cnn"', "linear"),
+            ("temperature_range = [1]", "Invalid value for '--temperature-range'"),
+        ],
     )
     def test_values_are_checked_like_the_command_lines(
         self, folder: Path, capsys: pytest.CaptureFixture[str], text: str, match: str
     ) -> None:
         self.write(text)
-        with pytest.raises(SystemExit, match="2"):
-            main(["fit", "cold.npy", "--config", "run.toml"])
-        assert match in capsys.readouterr().err
+        assert match in refused(capsys, "fit", "cold.npy", "--config", "run.toml")
 
 
 class TestReport:
@@ -543,15 +597,17 @@ class TestReport:
     ) -> None:
         assert main(["report", "model.latflow", option, "1.1", "1.6", "--output", "r.html"]) == 0
         page = page_of("r.html")
-        for t, role in ((1.1, "interpolated"), (1.6, "extrapolated")):
+        for t, role in ((1.1, "between"), (1.6, "beyond")):
             assert f'<td class="number">{t:g}</td><td class="text">{role}</td>' in page
             rows = fitted.state_populations(t)
             for p, error in zip(rows["population"], rows["standard_error"], strict=True):
-                assert f"{p:.3f} ± {error:.3f}" in page
-        figures = [s for s in model_sections(fitted, [1.1, 1.6]) if s.figure is not None]
+                assert with_error(p, error) in page
+        figures = [
+            s for s in latflow.report.model_sections(fitted, [1.1, 1.6]) if s.figure is not None
+        ]
         assert page.count("<img") == len(figures) >= 5
         out = capsys.readouterr().out
-        assert "extrapolated" in out
+        assert "beyond" in out
         assert out.endswith("Report: r.html\n")
 
     def test_of_a_fit_that_reaches_what_is_asked_for(
@@ -560,13 +616,20 @@ class TestReport:
         files = ["--trajectory", "cold.npy", "hot.npy", "--temperature", "0.8", "1.4"]
         assert main(["report", *files, "--at", "0.3", "3", *QUICK, "--save", "m"]) == 0
         assert latflow.load("m").temperature_range == (0.3, 3.0)
-        assert "3  extrapolated" in capsys.readouterr().out
+        assert "3  beyond" in capsys.readouterr().out
 
     def test_of_one_temperature(self, capsys: pytest.CaptureFixture[str]) -> None:
         arguments = ["--trajectory", "cold.npy", "--temperature", "0.8", "--at", "0.8", *QUICK]
         assert main(["report", *arguments]) == 0
         assert "0.8  simulated" in capsys.readouterr().out
         assert page_of("report.html").count("<img") == 2
+
+    def test_a_model_named_by_hand_is_not_saved_again_for_a_config(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path("run.toml").write_text('[report]\ntrajectory = ["cold.npy"]\nsave = "m"\n')
+        assert main(["report", "model.latflow", "--config", "run.toml"]) == 0
+        assert not Path("m").exists()
 
     def test_far_away_is_called_unsupported(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["report", "model.latflow", "--at", "0.1"]) == 0
@@ -618,9 +681,9 @@ class TestDemo:
         def run(**options: Any) -> Any:
             asked.update(options)
             options["report"]("simulated T = 0.3")
-            return SimpleNamespace(table=table, timings={"total": 3.2}, path="d.html", notes=("n",))
+            return SimpleNamespace(table=table, timings={"total": 3.2}, path="d.html")
 
-        monkeypatch.setattr(latflow.cli.demo, "run_demo", run)
+        monkeypatch.setattr(latflow.report, "run_demo", run)
         options = ["--output", "d.html", "--frames", "70", "--seed", "5", "--jobs", "3"]
         assert main(["demo", *options]) == 0
         asked.pop("report")
@@ -630,7 +693,22 @@ class TestDemo:
         out = capsys.readouterr().out.splitlines()
         assert out[0] == "simulated T = 0.3"
         assert out[4].split() == ["0.3", "predicted", "0.0047"]
-        assert out[-2:] == ["n", "Report: d.html (3 s in all)"]
+        assert out[-1] == "Report: d.html (3 s in all)"
+
+    def test_quick_is_a_few_seconds(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asked: dict[str, Any] = {}
+
+        def run(**options: Any) -> None:
+            asked.update(options)
+            raise ValueError("Enough.")
+
+        monkeypatch.setattr(latflow.report, "run_demo", run)
+        assert main(["demo", "--quick", "--output", "x.html"]) == 2
+        assert asked["n_frames"] == asked["n_reference"] <= 1000
+        assert asked["max_iter"] <= 100
+        assert len(asked["temperatures"]) <= 3
 
     def test_output_is_checked_first(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -640,16 +718,17 @@ class TestDemo:
 
 class TestProgram:
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(SystemExit, match="0"):
-            main(["--version"])
+        assert main(["--version"]) == 0
         assert capsys.readouterr().out == f"latflow {latflow.__version__}\n"
 
+    @pytest.mark.parametrize("option", ["-h", "--help"])
     @pytest.mark.parametrize("command", ["demo", "featurize", "fit", "sample", "report"])
-    def test_help_of_every_command(self, capsys: pytest.CaptureFixture[str], command: str) -> None:
-        with pytest.raises(SystemExit, match="0"):
-            main([command, "--help"])
-        out = capsys.readouterr().out
-        assert out.startswith(f"usage: latflow {command}")
+    def test_help_of_every_command(
+        self, capsys: pytest.CaptureFixture[str], command: str, option: str
+    ) -> None:
+        assert main([command, option]) == 0
+        out = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)  # colours
+        assert out.strip().startswith(f"Usage: latflow {command}")
         assert "default: " in out
 
     @pytest.mark.parametrize(
@@ -665,20 +744,15 @@ class TestProgram:
             (["sample", "m"], "--output"),
             (["demo", "--fast"], "--output, --frames, --seed, --jobs"),
             (["fit", "a.npy", "--lagtme", "3"], "--lagtime"),
+            (["fit", "a.npy", "--temperature"], "--temperature"),
+            (["fit", "a.npy", "--lagtime", "x"], "--lagtime"),
+            (["sample", "m", "n", "--output", "s.npy"], "(n)"),
         ],
     )
     def test_usage_errors_are_one_line_that_says_what_exists(
         self, folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], existing: str
     ) -> None:
-        before = sorted(folder.iterdir())
-        with pytest.raises(SystemExit, match="2"):
-            main(arguments)
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert err.count("\n") == 1
-        assert err.startswith("latflow")
-        assert existing in err
-        assert sorted(folder.iterdir()) == before
+        assert existing in refused(capsys, *arguments)
 
     @pytest.mark.parametrize(
         "error", [ValueError, OSError, ImportError, TypeError, FileNotFoundError]
@@ -692,11 +766,11 @@ class TestProgram:
         def fail(**_: Any) -> None:
             raise error("What went wrong.")
 
-        monkeypatch.setattr(latflow.cli.demo, "run_demo", fail)
+        monkeypatch.setattr(latflow.report, "run_demo", fail)
         assert main(["demo"]) == 2
         assert capsys.readouterr() == ("", "latflow: What went wrong.\n")
 
     def test_a_bug_is_not_hidden(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(latflow.cli.demo, "run_demo", lambda **_: {}["x"])
+        monkeypatch.setattr(latflow.report, "run_demo", lambda **_: {}["x"])
         with pytest.raises(KeyError):
             main(["demo"])

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import fit_quietly, quick_latf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 
-from latflow import LaTFEstimator
 from latflow.datasets import three_hole_density, three_hole_populations, three_hole_potential
 from latflow.featurizers import read_colvar
 from latflow.units import BOLTZMANN_CONSTANT
@@ -206,10 +207,7 @@ def simulate_biased(folder: Path, seed: int, n_walkers: int = 100, n_frames: int
 def fitted(request: Any, tmp_path_factory: Any) -> Any:
     paths = simulate_biased(tmp_path_factory.mktemp("biased"), request.param)
     data = read_colvar(paths, bias="b.bias", temperature=1.0, boltzmann_constant=1.0)
-    model = LaTFEstimator(
-        lagtime=2, encoder="linear", max_iter=400, boltzmann_constant=1.0,
-        random_state=request.param,
-    )  # fmt: skip
+    model = quick_latf(lagtime=2, max_iter=640, random_state=request.param)
     model.fit(data.trajectories, temperature=data.temperature, weights=data.weights)
     return model, data
 
@@ -266,15 +264,11 @@ class TestBiasedThreeHole:
     def test_only_ratios_count(self, fitted: Any) -> None:
         model, data = fitted
         scaled = [7 * w for w in data.weights]
-        short = LaTFEstimator(**model.get_params()).set_params(max_iter=20, n_refinements=1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # too short to settle
-            one, two = (
-                LaTFEstimator(**short.get_params()).fit(
-                    data.trajectories, temperature=data.temperature, weights=w
-                )
-                for w in (data.weights, scaled)
-            )
+        short = clone(model).set_params(max_iter=20, n_refinements=1)
+        one, two = (
+            fit_quietly(clone(short), data.trajectories, temperature=data.temperature, weights=w)
+            for w in (data.weights, scaled)
+        )
         np.testing.assert_allclose(
             one.transform(data.trajectories[0]), two.transform(data.trajectories[0]), atol=1e-4
         )

@@ -347,9 +347,8 @@ class TestLJ7:
 
 def lj7_forces(coordinates: np.ndarray) -> np.ndarray:
     """The simulator's forces, in double precision, for coordinates (n, 7, 2)."""
-    forces = lj7_module._LJ7Forces(len(coordinates), dtype=np.float64)
     flat = np.ascontiguousarray(coordinates.transpose(1, 2, 0)).reshape(7, -1)
-    return forces(flat).reshape(7, 2, -1).transpose(2, 0, 1).copy()
+    return lj7_module._lj7_forces(flat).reshape(7, 2, -1).transpose(2, 0, 1).copy()
 
 
 def lj7_laplacian(coordinates: np.ndarray, step: float = 1e-4) -> np.ndarray:

@@ -6,12 +6,13 @@ import tomllib
 from importlib.resources import files
 from pathlib import Path
 
+import make_alanine_dipeptide as make
+import mdtraj
 import numpy as np
 import pytest
 
 from latflow.datasets import alanine_dipeptide, load_alanine_dipeptide
-from latflow.datasets.alanine_dipeptide import make
-from latflow.thermodynamics import Mixture, effective_sample_size, free_energy_offsets
+from latflow.thermodynamics import Energies, Pool, Weighting, averages, effective_sample_size
 
 ROOT = Path(__file__).parent.parent
 LADDER = [300.0, 350.0, 400.0, 450.0, 520.0, 600.0]
@@ -52,18 +53,14 @@ def reweighted(data, values, temperature):
     known, origin = np.unique(data.temperature, return_inverse=True)
     lengths = [len(e) for e in data.energies]
     energies = np.concatenate(data.energies)
-    energies = energies - energies.mean()
-    beta = 1 / (BOLTZMANN * known)
-    reduced = energies[:, None] * beta
     origin = np.repeat(origin, lengths)
     ones = np.ones(len(energies))
     # pieces of 150 ps and more, many times the relaxation at 450 K
     blocks = np.concatenate([np.arange(n) * PARTS // n for n in lengths])
     blocks += PARTS * np.repeat(np.arange(len(lengths)), lengths)
-    offsets = free_energy_offsets(reduced, np.bincount(origin))
-    mixture = Mixture.build(reduced, offsets, origin, ones, blocks)
-    weights = mixture.frame_weights(energies / (BOLTZMANN * temperature))
-    return *mixture.average(np.concatenate(values), weights), effective_sample_size(weights)
+    pool = Pool(1 / (BOLTZMANN * known), origin, ones, blocks)
+    snapshot = Weighting.solved(Energies(energies), pool).at(1 / (BOLTZMANN * temperature))
+    return *averages(snapshot, np.concatenate(values)), effective_sample_size(snapshot.weights)
 
 
 def test_contents(data):
@@ -132,7 +129,6 @@ def test_coordinates_are_a_molecule(langevin):
 
 
 def test_angles_are_those_of_the_coordinates(langevin):
-    mdtraj = pytest.importorskip("mdtraj")
     topology = mdtraj.Topology()
     chain = topology.add_chain()
     residues = {name: topology.add_residue(name[:3], chain) for name in ("ACE1", "ALA2", "NME3")}
@@ -153,7 +149,6 @@ def test_angles_are_those_of_the_coordinates(langevin):
 
 
 def test_dihedrals_of_the_script(rng):
-    mdtraj = pytest.importorskip("mdtraj")
     positions = rng.standard_normal((50, 22, 3)).astype(np.float32)
     frames = mdtraj.Trajectory(positions, None)
     found = make.backbone_angles(positions)
@@ -162,7 +157,6 @@ def test_dihedrals_of_the_script(rng):
 
 
 def test_the_script_names_the_right_atoms(langevin):
-    mdtraj = pytest.importorskip("mdtraj")
     topology = mdtraj.load(ROOT / "tests" / "data" / "alanine_dipeptide.pdb").topology
     names = [f"{atom.residue.name}{atom.residue.index + 1}-{atom.name}" for atom in topology.atoms]
     assert [names[k] for k in make.PHI] == ["ACE1-C", "ALA2-N", "ALA2-CA", "ALA2-C"]
@@ -237,8 +231,6 @@ def test_the_data_ship():
     assert settings["package-data"]["latflow.datasets.alanine_dipeptide"] == ["*.npz"]
     file = files("latflow.datasets.alanine_dipeptide") / "alanine_dipeptide.npz"
     assert len(file.read_bytes()) < 3_000_000
-    script = files("latflow.datasets.alanine_dipeptide") / "make.py"
-    assert script.is_file()
 
 
 def test_keyword_only():
@@ -249,10 +241,12 @@ def test_keyword_only():
 def test_without_openmm_the_script_names_the_extra():
     code = (
         "import sys; sys.modules['openmm'] = None\n"
-        "from latflow.datasets.alanine_dipeptide.make import Walker\n"
+        "from make_alanine_dipeptide import Walker\n"
         "Walker(300.0, seed=0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True
+    )
     assert "pip install 'latflow[md]'" in done.stderr
 
 

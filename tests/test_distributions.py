@@ -58,7 +58,7 @@ def test_directions_are_uniform(dim):
     draws = TiltedGaussian(dim, 1.0).sample(40_000, torch.Generator().manual_seed(5)).numpy()
     direction = draws / np.linalg.norm(draws, axis=1, keepdims=True)
     assert np.abs(direction.mean(axis=0)).max() < 5 / np.sqrt(40_000)
-    assert np.allclose(direction.T @ direction / 40_000, np.eye(dim) / dim, atol=0.02)
+    assert np.allclose(direction.T @ direction / 40_000, np.eye(dim) / dim, atol=0.01)
 
 
 def test_rows_with_their_own_t_equal_one_t_at_a_time():
@@ -77,26 +77,29 @@ def test_a_tilt_of_zero_is_a_gaussian_of_variance_t():
     assert torch.allclose(TiltedGaussian(2, 0.0, 0.7).log_prob(u), gauss)
 
 
-@pytest.mark.parametrize("point", [0.0, 1e-30, 1e4])
-def test_gradient_is_finite_at_the_origin_and_far_out(point):
+@pytest.mark.parametrize("point", [0.0, 1e-10, 1e-3, 1.0, 1e4])
+def test_gradient_is_tilt_u_over_r_less_u_over_t_also_at_the_origin_and_far_out(point):
     u = torch.full((1, 2), point, dtype=torch.float32, requires_grad=True)
-    TiltedGaussian(2, 2.0).log_prob(u).sum().backward()
-    assert torch.isfinite(u.grad).all()
-    assert point < 1 or u.grad.abs().min() > 1
+    TiltedGaussian(2, 2.0, 0.7).log_prob(u).sum().backward()
+    direction = np.sqrt(0.5) * np.sign(point)  # no direction at the origin, and no pull
+    np.testing.assert_allclose(u.grad, [[2.0 * direction - point / 0.7] * 2], rtol=1e-5)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 4])
-def test_path_joins_its_ends_and_stays_within_their_quantiles(dim, rng):
-    base = TiltedGaussian(dim, 2.0, 0.5)
+def test_path_joins_its_ends(dim, rng):
     a, b = rng.normal(size=(2, dim)) + 0.5
-    path = base.path(a, b, 20)
-    assert np.allclose(path[0], a, atol=1e-3)
-    assert np.allclose(path[-1], b, atol=1e-3)
-    radii = np.linalg.norm(path, axis=1)
-    ends = sorted(np.linalg.norm([a, b], axis=1))
-    if dim > 1:
-        assert ends[0] - 1e-3 <= radii.min()
-        assert radii.max() <= ends[1] + 1e-3
+    path = TiltedGaussian(dim, 2.0, 0.5).path(a, b, 20)
+    np.testing.assert_allclose(path[[0, -1]], [a, b], atol=1e-3)
+
+
+@pytest.mark.parametrize("dim", [2, 4])
+def test_path_goes_evenly_from_the_quantile_of_one_radius_to_that_of_the_other(dim, rng):
+    base = TiltedGaussian(dim, 2.0, 0.5)
+    path = base.path(*(rng.normal(size=(2, dim)) + 0.5), 20)
+    draws = base.sample(200_000, torch.Generator().manual_seed(0)).norm(dim=1).numpy()
+    quantiles = np.array([np.mean(draws < r) for r in np.linalg.norm(path, axis=1)])
+    np.testing.assert_allclose(quantiles, np.linspace(quantiles[0], quantiles[-1], 20), atol=6e-3)
+    assert abs(quantiles[-1] - quantiles[0]) > 0.05
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

@@ -4,10 +4,22 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import QUICK
+from conftest import QUICK, quick_extrapolator, quick_latf, tiny_extrapolator, tiny_latf
+from deeptime.decomposition import TICA, VAMP
+from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from latflow import LaTFEstimator, TemperatureExtrapolator, stack
+from latflow import (
+    FromDeeptime,
+    LaTFEstimator,
+    PerFrame,
+    TemperatureExtrapolator,
+    load,
+    save,
+    stack,
+)
 from latflow.datasets import make_three_hole, three_hole_density, three_hole_populations
 from latflow.metrics import jensen_shannon_to_density
 
@@ -33,17 +45,25 @@ def exact_populations(model, temperature):
 # ------------------------------------------------------------------ against the truth
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["enthalpy", "mbar"])
 @pytest.mark.parametrize("temperature", [0.8, 1.0, 1.2, 1.4])
 def test_populations_between_and_at_the_simulated_temperatures(by_method, method, temperature):
     model = by_method[method]
-    found = model.state_populations(temperature)
+    table = model.state_populations(temperature)
     exact = exact_populations(model, temperature)
-    error = np.maximum(found.standard_error.to_numpy(), 0.01)
-    assert (np.abs(found.population.to_numpy() - exact) < 4 * error).all()
+    error = table.standard_error.to_numpy()
+    assert (np.abs(table.population.to_numpy() - exact) < 3 * error).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("temperature", [0.8, 1.0, 1.2, 1.4])
+def test_populations_of_a_base_that_widens_are_near(by_method, temperature):
+    """Its error bars hold the model's heat capacity fixed, which is not the potential's."""
+    model = by_method["tilted"]
+    populations = model.state_populations(temperature).population.to_numpy()
+    assert np.abs(populations - exact_populations(model, temperature)).max() < 0.06
+
+
+@pytest.mark.parametrize("method", ["enthalpy", "mbar"])
 def test_frame_weights_give_the_mean_energy_at_an_unseen_temperature(by_method, three_hole, method):
     axis = np.linspace(-4, 4, 400)
     x, y = np.meshgrid(axis, axis)
@@ -52,8 +72,7 @@ def test_frame_weights_give_the_mean_energy_at_an_unseen_temperature(by_method, 
     density = three_hole_density(x, y, 1.1)
     exact = (density * three_hole_potential(x, y)).sum() / density.sum()
     found = by_method[method].expectation(three_hole["energy"], 1.1)
-    tolerance = 0.2 if method == "tilted" else 4 * found.standard_error.item() + 0.03
-    assert found.value.item() == pytest.approx(exact, abs=tolerance)
+    assert found.value.item() == pytest.approx(exact, abs=4 * found.standard_error.item())
 
 
 def linear_map(model):
@@ -80,20 +99,19 @@ def test_generated_points_follow_the_exact_density_at_an_unseen_temperature(thre
 
 def test_learned_enthalpy_is_the_energy_up_to_a_constant(by_method, three_hole):
     """The features are all coordinates here, so h is the potential energy itself."""
-    h = by_method["enthalpy"]._answer[0].coefficients[:, 0]
+    h = by_method["enthalpy"].ensemble_.answer.route.coefficients[:, 0]
     energy = np.concatenate(three_hole["energy"])
     slope = np.polyfit(energy, h, 1)[0]
     assert np.corrcoef(h, energy)[0, 1] > 0.95
     assert slope == pytest.approx(1, abs=0.15)
 
 
-def test_three_temperatures_pool_and_choose_the_order_by_held_out_frames(three_hole):
+def test_three_temperatures_pool(three_hole):
     third = make_three_hole(6000, temperature=1.1, n_walkers=20, random_state=3)
     model = TemperatureExtrapolator(LaTFEstimator(**QUICK), max_iter=100, random_state=0).fit(
         three_hole["trajectories"] + third.trajectories,
         temperature=three_hole["temperature"] + third.temperature,
     )
-    assert model._answer[0].coefficients.shape[1] in (1, 2)
     found = model.state_populations(1.25).population.to_numpy()
     assert np.abs(found - exact_populations(model, 1.25)).max() < 0.05
 
@@ -162,7 +180,7 @@ def test_free_energy_has_units_a_zero_and_an_edge(by_method, method):
 
 
 def test_units_of_temperature_and_energy_cancel(three_hole):
-    """k_B T in kJ/mol: 1.0 reduced is 1 / 0.0083 K (defects 24 and 26)."""
+    """k_B T in kJ/mol, 1.0 reduced being 1 / 0.0083 K: every answer reads the same k_B."""
     k = 0.00831446261815324
     kelvin = TemperatureExtrapolator(
         LaTFEstimator(**QUICK | {"boltzmann_constant": k}), max_iter=100, random_state=0
@@ -194,14 +212,14 @@ def test_weights_of_frames_enter_populations_and_the_generator(three_hole, latf)
     X, temperature, energy = (three_hole[k] for k in ("trajectories", "temperature", "energy"))
     weights = [np.where(x[:, 0] > 0, 1.0, 1e-6) for x in X]
     for method in METHODS:
-        model = TemperatureExtrapolator(
-            FrozenEstimator(latf), method=method, max_iter=300, random_state=0
-        ).fit(X, temperature=temperature, energy=energy, weights=weights)
+        model = quick_extrapolator(FrozenEstimator(latf), method=method).fit(
+            X, temperature=temperature, energy=energy, weights=weights
+        )
         joined = np.concatenate(model.frame_weights(1.1))
         assert joined[np.concatenate(X)[:, 0] <= 0].sum() < 0.01
-        scaled = TemperatureExtrapolator(
-            FrozenEstimator(latf), method=method, max_iter=1, random_state=0
-        ).fit(X, temperature=temperature, energy=energy, weights=[8 * w for w in weights])
+        scaled = quick_extrapolator(FrozenEstimator(latf), method=method, max_iter=1).fit(
+            X, temperature=temperature, energy=energy, weights=[8 * w for w in weights]
+        )
         assert np.allclose(np.concatenate(scaled.frame_weights(1.1)), joined, rtol=1e-6)
 
 
@@ -221,8 +239,8 @@ def test_lists_and_stacked_arrays_agree(three_hole, latf, by_method):
 def test_same_seed_same_numbers(three_hole):
     fits = []
     for seed in (0, 0, 1):
-        options = QUICK | {"max_iter": 60, "random_state": seed}
-        model = TemperatureExtrapolator(LaTFEstimator(**options), max_iter=60, random_state=seed)
+        inner = quick_latf(max_iter=96, random_state=None)
+        model = quick_extrapolator(inner, max_iter=60, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model.fit(three_hole["trajectories"], temperature=three_hole["temperature"])
@@ -237,20 +255,19 @@ def test_bootstraps_widen_the_error_bars_where_h_decides(three_hole, latf):
     errors = []
     for n in (0, 20):
         model = TemperatureExtrapolator(
-            FrozenEstimator(latf), n_bootstraps=n, hidden_heat_capacity=0, max_iter=1,
+            FrozenEstimator(latf), n_bootstraps=n, heat_capacity_prior=0, max_iter=1,
             random_state=0,
         ).fit(X, temperature=temperature)  # fmt: skip
         errors.append(model.state_populations([0.45, 3.0]).standard_error.to_numpy())
     assert errors[1].mean() > 1.2 * errors[0].mean()
 
 
-def test_hidden_heat_capacity_widens_all_but_the_simulated_temperatures(three_hole, latf):
+def test_a_prior_heat_capacity_widens_all_but_the_simulated_temperatures(three_hole, latf):
     X, temperature = three_hole["trajectories"], three_hole["temperature"]
     tables = []
-    for share in (0, 0.1, 0.2):
-        model = TemperatureExtrapolator(
-            FrozenEstimator(latf), hidden_heat_capacity=share, max_iter=1, random_state=0
-        ).fit(X, temperature=temperature)
+    for prior in (0, 0.5, 1.0):
+        model = quick_extrapolator(FrozenEstimator(latf), heat_capacity_prior=prior, max_iter=1)
+        model.fit(X, temperature=temperature)
         tables.append(model.state_populations([*model.temperatures_, 1.1, 0.6, 2.0]))
     without, once, twice = (table.standard_error.to_numpy().reshape(5, -1) for table in tables)
     np.testing.assert_allclose(once[:2], without[:2], rtol=1e-9)
@@ -262,9 +279,8 @@ def test_hidden_heat_capacity_widens_all_but_the_simulated_temperatures(three_ho
 
 def test_cvs_as_the_input_of_h(three_hole, latf):
     X, temperature = three_hole["trajectories"], three_hole["temperature"]
-    model = TemperatureExtrapolator(
-        FrozenEstimator(latf), enthalpy_input="cvs", max_iter=1, random_state=0
-    ).fit(X, temperature=temperature)
+    model = quick_extrapolator(FrozenEstimator(latf), enthalpy_input="cvs", max_iter=1)
+    model.fit(X, temperature=temperature)
     found = model.state_populations(1.1).population.to_numpy()
     assert np.abs(found - exact_populations(model, 1.1)).max() < 0.06
 
@@ -274,7 +290,7 @@ def test_a_frozen_estimator_is_used_as_it_is(by_method, latf):
 
 
 def test_one_unnamed_temperature_samples_and_answers_no_more(three_hole):
-    model = TemperatureExtrapolator(LaTFEstimator(**QUICK | {"max_iter": 60}), random_state=0)
+    model = TemperatureExtrapolator(LaTFEstimator(**QUICK | {"max_iter": 96}), random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(three_hole["trajectories"][:10])
@@ -294,3 +310,78 @@ def test_one_temperature_is_enough_for_tilted(three_hole):
     model.fit(three_hole["trajectories"][:20], temperature=[0.8] * 20)
     assert np.isfinite(model.sample(100, 1.2, random_state=0)).all()
     assert model.state_populations(0.8).population.sum() == pytest.approx(1)
+
+
+# ------------------------------------------------------------------ any estimator inside
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        make_pipeline(PerFrame(StandardScaler()), tiny_latf()),
+        make_pipeline(FromDeeptime(TICA(lagtime=3, dim=2)), tiny_latf()),
+        FromDeeptime(TICA(lagtime=3, dim=2)),
+        FromDeeptime(VAMP(lagtime=3, dim=2)),
+        make_pipeline(PerFrame(StandardScaler()), PCA(2)),
+        PCA(2),
+    ],
+    ids=["scaler", "tica, latf", "tica", "vamp", "scaler, pca", "pca"],
+)
+@pytest.mark.filterwarnings("ignore:Only one metastable state:UserWarning")
+def test_any_transformer_gives_the_variables(three_hole, estimator, tmp_path):
+    X, temperature = three_hole["trajectories"][10:30], three_hole["temperature"][10:30]
+    states = [(x[:, 0] > 0).astype(int) for x in X]
+    model = tiny_extrapolator(estimator, boltzmann_constant=1.0)
+    model.fit(X, temperature=temperature, states=states)
+    z = np.concatenate(model.transform(X))
+    np.testing.assert_allclose(z, model.z_, rtol=1e-5, atol=1e-7)
+    assert model.n_states_ == 2
+    populations = model.state_populations([0.8, 1.1]).population.unstack()
+    np.testing.assert_allclose(populations.sum(axis=1), 1)
+    assert np.isfinite(model.log_density(model.sample(50, 1.1, 0), 1.1)).all()
+    assert np.isfinite(model.free_energy(model.z_, 1.0)).any()
+    save(model, tmp_path / "model.latflow")
+    again = load(tmp_path / "model.latflow")
+    np.testing.assert_array_equal(again.sample(5, 1.1, 0), model.sample(5, 1.1, 0))
+    np.testing.assert_array_equal(again.transform(X[0]), model.transform(X[0]))
+
+
+def test_a_pipelines_h_reads_what_reaches_its_last_step(three_hole):
+    """Scaled by hand or in the pipeline: the same model; stacked or listed, too."""
+    X, temperature = three_hole["trajectories"][10:30], three_hole["temperature"][10:30]
+    scaler = PerFrame(StandardScaler())
+    inside = tiny_extrapolator(make_pipeline(scaler, tiny_latf())).fit(X, temperature=temperature)
+    by_hand = tiny_extrapolator().fit(scaler.fit_transform(X), temperature=temperature)
+    stacked, metadata = stack(X, temperature=temperature)
+    flat = tiny_extrapolator(make_pipeline(StandardScaler(), tiny_latf())).fit(stacked, **metadata)
+    expected = np.concatenate(by_hand.frame_weights(1.1))
+    np.testing.assert_array_equal(np.concatenate(inside.frame_weights(1.1)), expected)
+    np.testing.assert_array_equal(flat.frame_weights(1.1), expected)
+
+
+def test_without_states_there_are_no_answers_about_states(three_hole):
+    X, temperature = three_hole["trajectories"][10:30], three_hole["temperature"][10:30]
+    model = tiny_extrapolator(PCA(2), boltzmann_constant=1.0).fit(X, temperature=temperature)
+    assert model.n_states_ == 0
+    assert model.labels_ is None
+    assert not hasattr(model, "predict")
+    for question in (
+        lambda: model.state_populations(1.0),
+        lambda: model.thermodynamics(1.0),
+        lambda: model.melting_temperature(0),
+        lambda: model.cross_check(),
+        lambda: model.predict_latent([[0.0, 0.0]]),
+    ):
+        with pytest.raises(ValueError, match=r"Expected a (model with states|LaTFEstimator)"):
+            question()
+    assert model.expectation([x[:, 0] for x in X], 1.0).standard_error.item() > 0
+
+
+def test_energies_without_overlap_never_fail_a_fit_that_needs_none(three_hole):
+    """As those of explicit solvent: MBAR beside the learned h is then left out."""
+    X, temperature = three_hole["trajectories"][10:30], three_hole["temperature"][10:30]
+    energy = [np.full(len(x), 1e3 * t) + x[:, 0] for x, t in zip(X, temperature, strict=True)]
+    model = tiny_extrapolator().fit(X, temperature=temperature, energy=energy)
+    assert "free_energy_mbar" not in model.thermodynamics(1.0)
+    with pytest.raises(ValueError, match="visit common regions"):
+        tiny_extrapolator(method="mbar").fit(X, temperature=temperature, energy=energy)

@@ -8,24 +8,24 @@ import os
 import shutil
 import sys
 import tracemalloc
-import warnings
 from pathlib import Path
 from typing import Any
 
 import mdtraj
 import numpy as np
 import pytest
+from conftest import fit_quietly, tiny_latf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import parallel_config
 from structures import PEPTIDE, topology_of, trajectory_of
 
-from latflow import LaTFEstimator
 from latflow.featurizers import (
     AlignedPositions,
     Concatenate,
     Contacts,
     Distances,
+    Featurizer,
     Torsions,
     UnreadableFileError,
     featurize,
@@ -52,10 +52,8 @@ def frames() -> Any:
 def folder(frames: Any, tmp_path_factory: Any) -> Path:
     """A folder with the same frames in every format."""
     place = tmp_path_factory.mktemp("files")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*'netCDF4' Python package is not", UserWarning)
-        for extension in EXTENSIONS:
-            frames.save(str(place / f"run.{extension}"))
+    for extension in EXTENSIONS:
+        frames.save(str(place / f"run.{extension}"))
     return place
 
 
@@ -160,11 +158,14 @@ class TestEqualsMemory:
     def test_is_what_estimators_take(self, runs: Any, frames: Any, tmp_path: Path) -> None:
         options = {"temperature": [300, 300, 350], "out": tmp_path / "out"}
         data = featurize(runs, frames.topology, Distances(), **options)
-        model = LaTFEstimator(max_iter=20, n_refinements=1, random_state=0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # random frames have no states
-            model.fit(data.trajectories, temperature=data.temperature)
-        assert [len(z) for z in model.transform(data.trajectories)] == [20, 20, 20]
+        from_files = fit_quietly(tiny_latf(), data.trajectories, temperature=data.temperature)
+        features = Distances().fit_transform([frames[k : k + 20] for k in (0, 10, 20)])
+        in_memory = fit_quietly(tiny_latf(), features, temperature=data.temperature)
+        assert in_memory.temperatures_.tolist() == [300, 350]
+        for one, other in zip(
+            from_files.transform(data.trajectories), in_memory.transform(features), strict=True
+        ):
+            np.testing.assert_allclose(one, other, atol=0.05)  # positions rounded to 1e-3 nm
 
     def test_memory_is_flat(self, frames: Any, tmp_path: Path) -> None:
         peaks = []
@@ -193,16 +194,52 @@ class TestFolder:
         assert manifest["settings"]["stride"] == 2
         assert manifest["settings"]["feature_names"] == data.feature_names
         assert manifest["time_step"] == data.time_step == 4.0
-        assert manifest["versions"].keys() == {"latflow", "mdtraj", "numpy"}
+        assert manifest["settings"]["versions"].keys() == {"latflow", "mdtraj", "numpy"}
         assert all(len(entry["sha256"]) == 64 for entry in manifest["files"])
         written = {entry["array"] for entry in manifest["files"]} | {"manifest.json"}
         assert {path.name for path in out.iterdir()} == written
         again = load_features(out)
         assert again.keys() == data.keys()
-        for name in ("temperature", "time_step", "feature_names", "paths"):
+        for name in ("temperature", "time_step", "feature_names", "paths", "stride"):
             assert again[name] == data[name]
         for one, two in zip(again.trajectories, data.trajectories, strict=True):
             np.testing.assert_array_equal(one, two)
+
+    def test_the_manifest_travels_with_the_features(
+        self, runs: Any, frames: Any, tmp_path: Path
+    ) -> None:
+        topology, options = frames.topology, {"stride": 2}
+        data = featurize(runs, topology, featurizer(), out=tmp_path / "out", **options)
+        in_memory = featurize(runs, topology, featurizer(), **options)
+        manifest = data.trajectories.manifest
+        assert manifest == featurizer().fit(topology).manifest() | {
+            "stride": 2,
+            "sources": [str(path) for path in runs],
+        }
+        assert in_memory.trajectories.manifest == manifest
+        assert load_features(tmp_path / "out").trajectories.manifest == manifest
+        again = Featurizer.from_manifest(manifest)
+        np.testing.assert_allclose(again.transform(frames[:20:2]), data.trajectories[0], atol=1e-2)
+
+    def test_folders_of_older_versions(self, runs: Any, frames: Any, tmp_path: Path) -> None:
+        """Format 1 had neither parameters nor units nor topology, and its versions elsewhere."""
+        out = tmp_path / "out"
+        data = featurize(runs, frames.topology, Distances(), out=out, stride=2)
+        written = json.loads((out / "manifest.json").read_text())
+        new = written["settings"]
+        kept = ("stride", "featurizer", "feature_names", "fingerprint")
+        old = written | {"format": 1, "settings": {name: new[name] for name in kept}}
+        (out / "manifest.json").write_text(json.dumps(old | {"versions": new["versions"]}))
+        loaded = load_features(out)
+        np.testing.assert_array_equal(loaded.trajectories[1], data.trajectories[1])
+        assert loaded.trajectories.manifest == {name: new[name] for name in kept} | {
+            "versions": new["versions"],
+            "sources": [str(path) for path in runs],
+        }
+        old["settings"]["fingerprint"] = "that of another time"
+        (out / "manifest.json").write_text(json.dumps(old))
+        with pytest.raises(ValueError, match="another featurizer, or one of an older version in"):
+            featurize(runs, frames.topology, Distances(), out=out, stride=2)
 
     def test_a_stopped_run_goes_on(
         self, runs: Any, frames: Any, tmp_path: Path, monkeypatch: Any
@@ -287,7 +324,7 @@ class TestFolder:
             (Distances(), 2, "another `stride`"),
             (Torsions(), 1, "another `featurizer`"),
             (Distances(min_separation=4), 1, "another `feature_names`"),
-            (Distances(periodic=False), 1, "another featurizer"),
+            (Distances(periodic=False), 1, "another featurizer, or one of an older version"),
         ],
     )
     def test_other_settings_are_refused(
@@ -311,26 +348,35 @@ class TestFolder:
 class TestBrokenFiles:
     @pytest.mark.parametrize("extension", EXTENSIONS)
     @pytest.mark.parametrize("missing", [2, 50, 3000])
-    @pytest.mark.parametrize("stored", [False, True])
+    @pytest.mark.parametrize("folder_of_features", ["out", None])
     # mdtraj leaves a broken .pdb open, for the garbage collector to find
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_truncated(
-        self, folder: Path, frames: Any, extension: str, missing: int, stored: bool, tmp_path: Path
-    ) -> None:
+        self, folder: Path, frames: Any, extension: str, missing: int, tmp_path: Path,
+        folder_of_features: str | None,
+    ) -> None:  # fmt: skip
         good, bad = folder / f"run.{extension}", tmp_path / f"bad.{extension}"
         shutil.copy(good, bad)
         cut(bad, missing + 200 * (extension == "pdb"))  # beyond TER, ENDMDL and END
-        out = tmp_path / "out" if stored else None
+        out = folder_of_features and tmp_path / folder_of_features
         with pytest.raises(UnreadableFileError, match=r"1 of 2 .*bad\.") as caught:
             featurize([bad, good], frames.topology, Distances(), out=out, temperature=[300, 310])
         kept = caught.value.features
-        assert kept.paths == [str(good)]
+        assert kept.paths == kept.trajectories.manifest["sources"] == [str(good)]
         assert kept.temperature == [310.0]
         assert [len(x) for x in kept.trajectories] == [N_FRAMES]
-        if out is not None:
-            with pytest.warns(UserWarning, match=r"1 of 2 files have no features here: .*bad\."):
-                assert len(load_features(out).trajectories) == 1
-            assert not list(out.glob("*.part*"))
+
+    def test_a_folder_without_the_truncated_file(
+        self, runs: Any, frames: Any, tmp_path: Path
+    ) -> None:
+        cut(runs[1], 50)
+        out = tmp_path / "out"
+        with pytest.raises(UnreadableFileError, match=r"1 of 3 .*run1\."):
+            featurize(runs, frames.topology, Distances(), out=out, chunk=5)
+        with pytest.warns(UserWarning, match=r"1 of 3 files have no features here: .*run1\."):
+            assert load_features(out).paths == [str(runs[0]), str(runs[2])]
+        assert len(list(out.glob("*.npy"))) == 2
+        assert not list(out.glob("*.part*"))
 
     def test_repaired(self, runs: Any, frames: Any, tmp_path: Path) -> None:
         whole = runs[1].read_bytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import pickle
 import subprocess
 import sys
@@ -29,9 +31,12 @@ from latflow.featurizers import (
     Contacts,
     CoordinationNumbers,
     Distances,
+    Featurizer,
     GVectors,
     Torsions,
 )
+from latflow.featurizers.topology import topology_as_json, topology_from_json
+from latflow.trajectories.features import FeatureList
 
 PROTEIN_ANGLES = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4", "chi5")
 RNA_ANGLES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "chi")
@@ -85,7 +90,7 @@ class TestAgainstMdtraj:
     def test_frames_in_blocks_are_the_same(self, peptide: Any, monkeypatch: Any) -> None:
         steps = [Distances(scheme="closest-heavy"), CoordinationNumbers(0.5), Contacts()]
         whole = [step.fit_transform(peptide) for step in steps]
-        monkeypatch.setattr("latflow.featurizers.distances.BLOCK", 1)
+        monkeypatch.setattr("latflow._blocks.NUMBERS_AT_ONCE", 1)
         monkeypatch.setattr("latflow.featurizers.distances.FEWEST_FRAMES", 3)
         for step, expected in zip(steps, whole, strict=True):
             np.testing.assert_array_equal(step.transform(peptide), expected)
@@ -246,7 +251,7 @@ class TestGVectors:
     def test_blocks_and_names(self, rna: Any, monkeypatch: Any) -> None:
         step = GVectors().fit(rna)
         expected = step.transform(rna)
-        monkeypatch.setattr("latflow.featurizers.rna.BLOCK", 30)
+        monkeypatch.setattr("latflow._blocks.NUMBERS_AT_ONCE", 300)
         np.testing.assert_allclose(step.transform(rna), expected, atol=1e-6)
         names = step.get_feature_names_out()
         assert list(names[:5]) == ["gx_G1_A2", "gy_G1_A2", "gz_G1_A2", "gw_G1_A2", "gx_G1_U3"]
@@ -274,6 +279,22 @@ class TestEveryFeaturizer:
         other = pickle.loads(pickle.dumps(step))
         np.testing.assert_array_equal(other.transform(frames), features)
         assert clone(step).get_params().keys() == step.get_params().keys()
+
+    def test_the_manifest_makes_it_anew(self, featurizer: Any, residues: Any) -> None:
+        frames = trajectory_of(topology_of(residues))
+        step = clone(featurizer).fit(frames)
+        features = step.transform([frames, frames[:5]])
+        assert features.manifest == step.manifest()
+        manifest = json.loads(json.dumps(features.manifest))
+        assert manifest == features.manifest
+        assert manifest["featurizer"] == type(featurizer).__name__
+        assert manifest["parameters"].keys() == featurizer.get_params(deep=False).keys()
+        assert manifest["feature_names"] == list(step.get_feature_names_out())
+        again = Featurizer.from_manifest(manifest)
+        assert type(again) is type(featurizer)
+        assert again.topology_ == step.topology_
+        np.testing.assert_array_equal(again.transform(frames), features[0])
+        assert again.manifest() == manifest
 
     def test_set_output(self, featurizer: Any, residues: Any) -> None:
         frames = trajectory_of(topology_of(residues))
@@ -384,6 +405,87 @@ class TestConcatenate:
         assert [len(x) for x in features] == [20, 7]
 
 
+class TestManifest:
+    def test_units(self, peptide: Any) -> None:
+        steps = [Torsions("phi"), Distances(), AlignedPositions("name CA"), Contacts()]
+        whole = Concatenate(steps).fit(peptide)
+        widths = [len(step.feature_names_) for step in whole.featurizers_]
+        expected = np.repeat(["none", "nm", "nm", "none"], widths)
+        assert whole.manifest()["units"] == expected.tolist()
+        assert [step["featurizer"] for step in whole.manifest()["parameters"]["featurizers"]] == [
+            type(step).__name__ for step in steps
+        ]
+
+    def test_selections_stay_texts(self, peptide: Any) -> None:
+        step = AlignedPositions("name CA", align="backbone").fit(peptide)
+        parameters = step.manifest()["parameters"]
+        assert (parameters["atoms"], parameters["align"]) == ("name CA", "backbone")
+
+    def test_arrays_and_what_json_does_not_know(self, peptide: Any) -> None:
+        step = Distances(np.array([[0, 5], [7, 30]]), min_separation=np.int64(2)).fit(peptide)
+        parameters = json.loads(json.dumps(step.manifest()["parameters"]))
+        assert parameters["atoms"] == [[0, 5], [7, 30]]
+        assert parameters["min_separation"] == 2
+        odd = Distances(periodic=print).fit(peptide)
+        assert odd.manifest()["parameters"]["periodic"] == repr(print)
+
+    def test_fingerprints(self, peptide: Any) -> None:
+        """The same for one featurizer in several words, another one for another featurizer."""
+        marks = [
+            step.fit(peptide).manifest()["fingerprint"]
+            for step in (
+                Torsions(("phi", "psi")), Torsions(["phi", "psi"]), Torsions("phi"),
+                AlignedPositions("name CA", reference=peptide[0]), AlignedPositions("name CA"),
+                AlignedPositions("name CA", reference=peptide[1]),
+            )
+        ]  # fmt: skip
+        assert marks[0] == marks[1]
+        assert marks[3] == marks[4]
+        assert len(set(marks)) == 4
+        renamed = trajectory_of(topology_of(PEPTIDE))
+        renamed.topology.atom(0).name = "NT"
+        assert Torsions("phi").fit(renamed).manifest()["fingerprint"] != marks[2]
+
+    def test_topology_with_bonds(self) -> None:
+        topology = topology_of(PEPTIDE, ("GLY", "ALA"))
+        topology.create_standard_bonds()
+        topology.chain(1).chain_id = "B"
+        assert topology.n_bonds > 0
+        again = topology_from_json(json.loads(json.dumps(topology_as_json(topology))))
+        assert again == topology
+        assert again.to_bondgraph().edges == topology.to_bondgraph().edges
+        assert [chain.chain_id for chain in again.chains] == [None, "B"]
+        for one, other in zip(again.residues, topology.residues, strict=True):
+            assert (one.resSeq, one.segment_id) == (other.resSeq, other.segment_id)
+
+    def test_what_cannot_be_made_anew(self, peptide: Any) -> None:
+        manifest = Torsions().fit(peptide).manifest()
+        with pytest.raises(ValueError, match="Expected a known featurizer, got Bends"):
+            Featurizer.from_manifest(manifest | {"featurizer": "Bends"})
+        del manifest["topology"]
+        with pytest.raises(ValueError, match="got one of an older version: run featurize again"):
+            Featurizer.from_manifest(manifest)
+        with pytest.raises(NotFittedError):
+            Torsions().manifest()
+
+
+class TestFeatureList:
+    def test_is_a_list_with_a_memory(self) -> None:
+        arrays = [np.zeros((4, 2)), np.ones((3, 2))]
+        features = FeatureList(arrays, manifest={"stride": 2})
+        assert features == arrays
+        assert isinstance(features, list)
+        assert features[1] is arrays[1]
+        assert repr(features) == "FeatureList(2 trajectories)"
+        for kept in (features[:1], features[::-1], copy.copy(features)):
+            assert isinstance(kept, FeatureList)
+            assert kept.manifest == {"stride": 2}
+        again = pickle.loads(pickle.dumps(features))
+        assert again.manifest == features.manifest
+        np.testing.assert_array_equal(again[1], arrays[1])
+        assert FeatureList(arrays).manifest is None
+
+
 class TestSentences:
     def fails(self, step: Any, X: Any, message: str, error: type = ValueError) -> None:
         with pytest.raises(error, match=message):
@@ -414,7 +516,7 @@ class TestSentences:
             (Distances(("name CA",)), "`atoms` to hold two selections, got 1"),
             (Distances([[0, 999]]), "`atoms` to hold atom indices from 0 to"),
             (Distances([[0, 1, 2]]), r"of shape \(n_pairs, 2\), got shape \(1, 3\)"),
-            (Distances([[1, 1]]), "two different atoms in every pair"),
+            (Distances([[1, 1]]), "two different atoms in each pair"),
             (Contacts(r0=0), "`r0` to be a finite number > 0"),
             (Contacts(exponent=0), "`exponent` to be an integer >= 1"),
             (CoordinationNumbers(1.0, atoms=[3]), "select at least two atoms, got 1"),

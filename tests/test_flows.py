@@ -40,8 +40,8 @@ def test_round_trip_with_randomised_weights(name, dim, n_context, seed):
     flow, z, context = randomised_flow(name, dim, n_context, seed)
     u, logdet = flow.forward_and_logdet(z, context)
     back, inverse_logdet = flow.inverse_and_logdet(u, context)
-    assert (back - z).abs().max() < 1e-5
-    assert (logdet + inverse_logdet).abs().max() < 1e-4
+    assert (back - z).abs().max() < 1e-6
+    assert (logdet + inverse_logdet).abs().max() < 1e-5
     assert (u - z).abs().max() > 0.05
 
 
@@ -74,9 +74,9 @@ def test_every_parameter_gets_a_gradient(name, dim, n_context):
     flow, z, context = randomised_flow(name, dim, n_context, seed=2)
     u, logdet = flow.forward_and_logdet(z, context)
     (u.square().sum() - logdet.sum()).backward()
-    for label, parameter in flow.named_parameters():
-        if parameter.numel():
-            assert parameter.grad.abs().max() > 0, label
+    gradients = {k: p.grad.abs().max() for k, p in flow.named_parameters() if p.numel()}
+    assert gradients
+    assert not [k for k, largest in gradients.items() if largest == 0]
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -150,8 +150,16 @@ def test_wild_weights_give_finite_numbers(name):
     u, logdet = flow.forward_and_logdet(z)
     assert torch.isfinite(u).all()
     assert torch.isfinite(logdet).all()
-    if name == "affine":
-        assert logdet.abs().max() <= 8 * 2.5 + 1e-9
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_scales_of_affine_couplings_are_bounded(dim):
+    """No coupling scales a coordinate by more than exp(2.5), whatever its weights."""
+    flow, z, _ = randomised_flow("affine", dim, 0, seed=0, n_transforms=1, scale=50.0)
+    whitened = -float(torch.linalg.slogdet(flow.factor)[1])
+    with torch.no_grad():
+        logdet = flow.forward_and_logdet(z)[1] - whitened
+    assert logdet.abs().max() == pytest.approx(2.5 * (dim // 2), abs=1e-3)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 4])
@@ -163,11 +171,9 @@ def test_whitening_takes_mean_and_covariance_out(dim):
     flow.whiten(z.mean(dim=0), torch.cov(z.T).reshape(dim, dim), scale=2.0)
     with torch.no_grad():
         u, logdet = flow.forward_and_logdet(z)
-    assert torch.allclose(u.mean(dim=0), torch.zeros(dim, dtype=torch.float64), atol=0.05)
-    inside = u.abs() < 5
-    assert float(u[inside].std()) == pytest.approx(2.0, rel=0.1)
+    assert torch.allclose(u.mean(dim=0), torch.zeros(dim, dtype=torch.float64), atol=1e-9)
     covariance = torch.cov(u.T).reshape(dim, dim)
-    assert torch.allclose(covariance, 4 * torch.eye(dim, dtype=torch.float64), atol=0.05)
+    assert torch.allclose(covariance, 4 * torch.eye(dim, dtype=torch.float64), atol=1e-3)
     expected = -torch.linalg.slogdet(torch.cov(z.T).reshape(dim, dim) / 4)[1] / 2
     assert torch.allclose(logdet, expected.expand(5000), atol=1e-4)
 

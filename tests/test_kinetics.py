@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import quick_latf
 from deeptime.markov import TransitionCountEstimator
 from deeptime.markov.msm import MarkovStateModel, MaximumLikelihoodMSM
 
-from latflow import LaTFEstimator, kinetics
+from latflow import kinetics
 from latflow.datasets import make_three_hole, three_hole_timescales
 
 TWO = np.array([[0.9, 0.1], [0.3, 0.7]])  # eigenvalue 0.6
@@ -191,9 +192,7 @@ class TestStatesOfLaTF:
     @pytest.mark.parametrize("seed", [0, 1])
     def test_timescales_of_the_three_hole_potential(self, seed: int) -> None:
         data = make_three_hole(200_000, 1.0, random_state=seed)
-        model = LaTFEstimator(
-            lagtime=2, encoder="linear", max_iter=200, boltzmann_constant=1.0, random_state=seed
-        ).fit(data.trajectories)
+        model = quick_latf(lagtime=2, max_iter=480, random_state=seed).fit(data.trajectories)
         states = model.predict(data.trajectories)
         table = kinetics.implied_timescales(states, 35, time_step=data.time_step, random_state=0)
         exact = three_hole_timescales(1.0, 1)[0]

@@ -22,12 +22,11 @@ def many_copies(monkeypatch):
     return many_copies
 
 
-@pytest.mark.parametrize("n_copies", [1, 2, 7, 8, 9, 27, 64, 100])
+@pytest.mark.parametrize("n_copies", [2, 7, 8, 9, 27, 64, 100])
 def test_copies_never_meet(many_copies, n_copies):
     sites = many_copies.lattice(n_copies)
     assert sites.shape == (n_copies, 3)
-    if n_copies > 1:
-        assert pdist(sites).min() == many_copies.SPACING > 4 * CUTOFF
+    assert pdist(sites).min() == many_copies.SPACING > 4 * CUTOFF
     assert np.ptp(sites, axis=0).max() < many_copies.SPACING * np.ceil(n_copies ** (1 / 3) - 1e-9)
 
 
@@ -83,7 +82,7 @@ def two_state_run(rng, n_copies=48, n_frames=400, n_atoms=4):
 
 def test_folded_population_at_temperatures_left_out(many_copies, rng):
     run = two_state_run(rng)
-    settings = {"trained": (370.0, 440.0), "threshold": 0.15, "max_iter": 100}
+    settings = {"trained": (370.0, 440.0), "threshold": 0.15, "max_iter": 300}
     model, table = many_copies.learn(run, **settings)
     assert model.temperatures_.tolist() == [370.0, 440.0]
     assert table.index.tolist() == [340.0, 370.0, 400.0, 440.0]

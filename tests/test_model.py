@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import latflow
+from latflow.nn.conditional import ConditionalDensity
 from latflow.nn.density_ratio import TemperatureClassifier
-from latflow.nn.model import ConditionalDensity, LatentModel, vamp2
+from latflow.nn.model import LatentModel, vamp2
 from latflow.nn.networks import mlp, on_columns, on_columns_backward
 
 
@@ -156,7 +157,7 @@ def test_loss_is_its_formula_term_by_term(n_components):
 
 
 def test_entropy_of_the_encoder_pulls_sigma_up_in_every_stage():
-    """Without log q in the loss nothing keeps sigma from shrinking for ever (defect 4)."""
+    """Without log q in the loss nothing keeps sigma from shrinking for ever."""
     for flow in (True, False):
         model = build(randomise=False)
         with torch.no_grad():
@@ -191,7 +192,7 @@ def test_all_tensors_follow_the_module_to_another_device():
 
 def test_weights_come_from_the_generator_alone():
     state = torch.random.get_rng_state()
-    torch.full((100_000,), math.nan)  # what an uninitialised allocation might find (defect 27)
+    torch.full((100_000,), math.nan)  # what an uninitialised allocation might find
     first, second = build(seed=5, randomise=False), build(seed=5, randomise=False)
     assert torch.equal(torch.random.get_rng_state(), state)
     for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):

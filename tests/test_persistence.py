@@ -5,8 +5,11 @@
 trajectories in a row with their temperatures, ``LaTFEstimator(**SETTINGS)`` and
 ``TemperatureExtrapolator(LaTFEstimator(**SETTINGS), **SHORT)`` fitted and saved. What
 ``asked_of_old_files`` returned then stands in `data/format1_expected.json`. Format 2 came with
-bootstraps: `data/extrapolator_format2.latflow` has ten (``n_bootstraps=10``). Later formats get
-files of their own; these are never made anew.
+bootstraps: `data/extrapolator_format2.latflow` has ten (``n_bootstraps=10``). Format 3 holds an
+ensemble:
+`data/extrapolator_format3.latflow` has ten bootstraps, energies, and a pipeline of
+``PerFrame(StandardScaler())`` and the same LaTFEstimator inside. Later formats get files of their
+own; these are never made anew.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import StandardScaler
 
 from latflow import LaTFEstimator, TemperatureExtrapolator, load, persistence, save
+from latflow.thermodynamics import Ensemble
+from latflow.trajectories.features import FeatureList
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only one metastable state:UserWarning")
 
@@ -184,7 +189,7 @@ def assert_identical(a: Any, b: Any) -> None:
     elif dataclasses.is_dataclass(a):  # their fields: what is cached beside is made anew
         names = [field.name for field in dataclasses.fields(a)]
         assert_identical(*({name: getattr(one, name) for name in names} for one in (a, b)))
-    elif isinstance(a, BaseEstimator):
+    elif isinstance(a, BaseEstimator | Ensemble):
         assert_identical(vars(a), vars(b))
     else:
         np.testing.assert_equal(a, b)
@@ -353,8 +358,8 @@ def test_an_edited_header(saved: Path) -> None:
 
 
 def test_a_newer_format(saved: Path) -> None:
-    rewrite(saved, format="3", latflow="9.1.0")
-    message = "format 2 or older, got format 3 in .*, written by latflow 9.1.0: install"
+    rewrite(saved, format="4", latflow="9.1.0")
+    message = "format 3 or older, got format 4 in .*, written by latflow 9.1.0: install"
     with pytest.raises(ValueError, match=message):
         load(saved)
 
@@ -495,14 +500,15 @@ def test_the_file_holds_numbers_and_json_only(model: Any, tmp_path: Path) -> Non
     assert {n for n in named if isinstance(n, str)} <= {
         "ConditionalDensity",
         "Energies",
+        "Ensemble",
         "FrozenEstimator",
         "LaTFEstimator",
         "LatentModel",
         "LogLinear",
-        "Mixture",
-        "Pooled",
-        "Replicate",
+        "Pool",
         "TemperatureExtrapolator",
+        "Units",
+        "Weighting",
     }
     assert {entry["dtype"] for entry in header.values()} <= {"F64", "F32", "I64", "I32", "BOOL"}
     last = max(entry["data_offsets"][1] for entry in header.values())
@@ -554,7 +560,8 @@ def asked_of_old_files(model: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [("latf", 1), ("extrapolator", 1), ("extrapolator", 2)]
+    ("name", "number"),
+    [("latf", 1), ("extrapolator", 1), ("extrapolator", 2), ("extrapolator", 3)],
 )
 def test_files_of_every_format_still_give_the_same_numbers(name: str, number: int) -> None:
     path = DATA / f"{name}_format{number}.latflow"
@@ -565,3 +572,15 @@ def test_files_of_every_format_still_give_the_same_numbers(name: str, number: in
     for key, values in expected.items():
         np.testing.assert_allclose(found[key], values, rtol=1e-8, atol=1e-12, err_msg=key)
     assert load(path).sample(3, 1.0, random_state=0).shape == (3, 2)
+
+
+def test_how_features_were_made_travels_into_the_file(data: Data, tmp_path: Path) -> None:
+    """From the featurizer's list through fit, in both estimators, to what is loaded."""
+    manifest = {"featurizer": "Distances", "parameters": {"atoms": [[0, 1]]}, "stride": 10}
+    features = FeatureList(data[0], manifest=manifest), data[1]
+    for estimator in (latf(), extrapolator("mbar")):
+        model = with_temperature(estimator, features)
+        assert model.manifest_ == manifest
+        save(model, tmp_path / "model.latflow")
+        assert load(tmp_path / "model.latflow").manifest_ == manifest
+    assert latf().fit(data[0][0]).manifest_ is None

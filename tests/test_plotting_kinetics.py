@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -170,16 +169,17 @@ class TestStates:
         with pytest.raises(ValueError, match=match):
             StatesDisplay(z, states, **options)
 
-    def test_errors_of_from_estimator(self, latf: LaTFEstimator) -> None:
+    def test_errors_of_from_estimator(
+        self, latf: LaTFEstimator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         X = np.zeros((5, 2))
         with pytest.raises(ValueError, match="`n_grid` to be an integer >= 2, got 1"):
             StatesDisplay.from_estimator(latf, X, n_grid=1)
         with pytest.raises(ValueError, match=r"`weights` to hold one entry per trajectory \(2\)"):
             StatesDisplay.from_estimator(latf, [X, X], weights=[np.ones(5)])
-        wide = copy.copy(latf)
-        wide.n_components = 3
+        monkeypatch.setattr(LaTFEstimator, "n_components_", 3)
         with pytest.raises(ValueError, match="one or two components, which can be drawn, got 3"):
-            StatesDisplay.from_estimator(wide, X)
+            StatesDisplay.from_estimator(latf, X)
         for estimator in (LaTFEstimator(), TemperatureExtrapolator()):
             with pytest.raises(NotFittedError):
                 StatesDisplay.from_estimator(estimator, X)

@@ -92,10 +92,9 @@ class TestArrheniusDisplay:
         display = ArrheniusDisplay(table([300, 400]), fit).plot()
         # sqrt(2) 0.2 k_B / (1 / 300 - 1 / 400) = 2.8
         assert legend(display) == [
-            "0 → 1: 45.0 ± 2.8 kJ/mol", "0 → 2: 50.0 ± 2.8 kJ/mol", "1 → 0: 60.0 ± 2.8 kJ/mol",
-            "2 → 0: 40.0 ± 2.8 kJ/mol", "simulated",
+            "0 → 1: 45 ± 3", "0 → 2: 50 ± 3", "1 → 0: 60 ± 3", "2 → 0: 40 ± 3", "simulated",
         ]  # fmt: skip
-        assert display.ax_.get_legend().get_title().get_text() == "activation energy"
+        assert display.ax_.get_legend().get_title().get_text() == "activation energy (kJ/mol)"
 
     def test_predictions_are_hollow_and_the_reference_is_crossed(self) -> None:
         rows = table([300, 400]).query("source < 2 and target < 2")
@@ -132,7 +131,9 @@ class TestArrheniusDisplay:
         assert display.ax_.get_xlabel() == "1 / temperature"
         assert display.ax_.get_ylabel() == "rate"
         assert display.temperatures_.get_xlabel() == "temperature"
-        assert display.ax_.get_legend().get_title().get_text() == "activation enthalpy"
+        assert (
+            display.ax_.get_legend().get_title().get_text() == "activation enthalpy (reduced units)"
+        )
         assert not any("kJ" in name for name in legend(display))
 
     def test_pairs_without_rates_keep_their_place(self) -> None:
@@ -146,7 +147,7 @@ class TestArrheniusDisplay:
         assert len(display.lines_) == len(display.points_) == 4
         assert np.isnan(display.lines_[1].get_ydata()).all()
         assert np.isnan(display.points_[3][0].get_xydata()[:, 1]).tolist() == [True, False]
-        assert legend(display)[1] == "0 → 2"
+        assert legend(display)[1] == "0 → 2: \N{EN DASH}"
 
     def test_from_states(self, pyplot: Any) -> None:
         rates = {

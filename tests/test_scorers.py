@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from conftest import tiny_extrapolator
 from deeptime.decomposition import TICA
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -143,9 +144,7 @@ class TestTransfer:
         data = [make_three_hole(2000, t, n_walkers=4, random_state=0) for t in (0.8, 1.0, 1.3)]
         X = [x for d in data for x in d.trajectories]
         temperature = [t for d in data for t in d.temperature]
-        model = TemperatureExtrapolator(
-            FrozenEstimator(latf), max_iter=30, temperature_range=(0.7, 1.5), random_state=0
-        )
+        model = tiny_extrapolator(FrozenEstimator(latf), temperature_range=(0.7, 1.5))
         with sklearn.config_context(enable_metadata_routing=True):
             scores = cross_val_score(
                 model,
@@ -155,8 +154,16 @@ class TestTransfer:
                 params={"temperature": temperature},
                 error_score="raise",
             )
-        assert scores.shape == (3,)
-        assert (scores < 0).all()
+        by_hand = []
+        for left_out in (0.8, 1.0, 1.3):
+            known = [k for k, t in enumerate(temperature) if t != left_out]
+            fold = clone(model).fit(
+                [X[k] for k in known], temperature=[temperature[k] for k in known]
+            )
+            held_out = [x for x, t in zip(X, temperature, strict=True) if t == left_out]
+            by_hand.append(transfer_scorer(fold, held_out, temperature=[left_out] * len(held_out)))
+        np.testing.assert_allclose(scores, by_hand, rtol=1e-9)
+        assert len(set(by_hand)) == 3
 
     def test_without_temperature(self, extrapolator: TemperatureExtrapolator) -> None:
         with pytest.raises(ValueError, match="Expected `temperature` of the held-out frames"):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from latflow import TrajectoryKFold, stack
@@ -24,12 +24,9 @@ class TestTrajectories:
     @few
     @given(n=st.integers(2, 12), n_splits=st.integers(2, 5))
     def test_every_trajectory_of_a_list_is_held_out_once(self, n: int, n_splits: int) -> None:
+        assume(n >= n_splits)
         data = trajectories([3] * n)
         splitter = TrajectoryKFold(n_splits)
-        if n < n_splits:
-            with pytest.raises(ValueError, match="Expected at least n_splits="):
-                list(splitter.split(data))
-            return
         folds = list(splitter.split(data))
         assert len(folds) == splitter.get_n_splits(data) == n_splits
         assert sorted(np.concatenate([test for _, test in folds])) == list(range(n))
@@ -47,7 +44,7 @@ class TestTrajectories:
 class TestBlocks:
     @few
     @given(
-        lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+        lengths=st.lists(st.integers(5, 40), min_size=1, max_size=4),
         n_splits=st.integers(2, 5),
         gap=st.integers(0, 6),
         seed=st.integers(0, 2**32 - 1),
@@ -59,19 +56,23 @@ class TestBlocks:
         order = np.random.default_rng(seed).permutation(len(X))
         X, ids, place = X[order], metadata["trajectory"][order], metadata["frame"][order]
         splitter = TrajectoryKFold(n_splits, by="block", gap=gap)
-        if max(lengths) < n_splits:
-            with pytest.raises(ValueError, match="to cut into blocks, got at most"):
-                list(splitter.split(X, trajectory=ids, frame=place))
-            return
         held_out = np.zeros(len(X), dtype=int)
         for train, test in splitter.split(X, trajectory=ids, frame=place):
             held_out[test] += 1
             for k in np.unique(ids):
                 block = np.sort(place[test][ids[test] == k])
-                kept = place[train][ids[train] == k]
                 assert (np.diff(block) == 1).all()
-                if len(block) and len(kept):
-                    assert np.abs(block[:, None] - kept).min() > gap
+                every = np.arange(lengths[k])
+                far = (np.abs(every[:, None] - block) > gap).all(axis=1)
+                np.testing.assert_array_equal(np.sort(place[train][ids[train] == k]), every[far])
+        np.testing.assert_array_equal(held_out, 1)
+
+    def test_trajectories_shorter_than_the_folds_are_held_out_once_too(self) -> None:
+        X, metadata = stack(trajectories([1, 2, 40, 3]))
+        held_out = np.zeros(len(X), dtype=int)
+        for train, test in TrajectoryKFold(5, by="block").split(X, **metadata):
+            held_out[test] += 1
+            np.testing.assert_array_equal(np.union1d(train, test), np.arange(len(X)))
         np.testing.assert_array_equal(held_out, 1)
 
     def test_no_pair_joins_training_and_held_out_frames(self) -> None:
@@ -113,6 +114,7 @@ class TestBlocks:
         ({"by": "block"}, trajectories([5] * 5), "for a list, whose entries are whole"),
         ({}, trajectories([5, 5]), "Expected at least n_splits=5 trajectories, got 2: stack them"),
         ({"by": "trajectory"}, np.zeros((9, 1)), "got 1: take by='block'"),
+        ({"by": "block"}, np.zeros((3, 1)), "to cut into blocks, got at most 3"),
     ],
 )
 def test_errors(options: dict[str, Any], data: Any, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import mdtraj
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import Bunch
 from structures import argon, topology_of
@@ -191,7 +192,7 @@ class TestVirtualTrajectory:
     def test_latf_estimator_knows_the_simulated_temperatures(self, plain: Structures) -> None:
         table = plain.virtual_trajectory(1.4, 600, random_state=0).table
         assert (table["trajectory"] >= 20).all()
-        with pytest.raises(ValueError, match=r"simulated temperatures \(0.8, 1.4\), got 1: a LaTF"):
+        with pytest.raises(ValueError, match=r"simulated temperatures \(0.8, 1.4\), got 1: to wei"):
             plain.virtual_trajectory(1.0, 5)
 
     def test_latf_estimator_needs_to_be_told_which_frame_is_which(
@@ -251,7 +252,7 @@ class TestRepresentatives:
     def test_from_the_core_of_the_state(
         self, made: Structures, extrapolator: Any, temperature: float | None
     ) -> None:
-        for state in range(extrapolator.estimator_.n_states_):
+        for state in range(extrapolator.n_states_):
             table, structures = made.representatives(state, 6, temperature=temperature)
             assert (table["state"] == state).all()
             assert (table["trajectory"].tolist(), table["frame"].tolist()) == codes(structures)
@@ -260,9 +261,7 @@ class TestRepresentatives:
             assert (table["log_density"] >= np.quantile(density, 0.85)).all()
             assert table["trajectory"].nunique() == 6
             rows = table["trajectory"] * 300 + table["frame"] // STRIDE
-            assert (
-                extrapolator.estimator_.predict_proba_latent(made.z_[rows])[:, state] > 0.5
-            ).all()
+            assert (extrapolator.predict_proba_latent(made.z_[rows])[:, state] > 0.5).all()
 
     def test_not_neighbours_in_time(self, latf: Any, three_hole: Any, sources: Any) -> None:
         one = Structures(latf, three_hole["trajectories"][:1], sources[:1], stride=STRIDE)
@@ -271,7 +270,7 @@ class TestRepresentatives:
         assert (np.diff(frames) >= latf.lagtime).all()
 
     def test_more_than_the_core_holds_are_still_distinct(self, made: Structures) -> None:
-        state = made._estimator.n_states_ - 1
+        state = made.model.n_states_ - 1
         n = int((made.labels_ == state).sum())
         table = made.representatives(state, n).table
         assert not table.duplicated(["trajectory", "frame"]).any()
@@ -282,9 +281,8 @@ class TestRepresentatives:
         """A state on the shoulder of another: dense only where it belongs to the other."""
         members = np.arange(100)
         probability = np.linspace(0.5, 1.0, 100)
-        monkeypatch.setattr(
-            LaTFEstimator, "_states", lambda self, z: np.stack([1 - probability, probability], 1)
-        )
+        both = np.stack([1 - probability, probability], axis=1)
+        monkeypatch.setattr(TemperatureExtrapolator, "predict_proba_latent", lambda *_: both)
         core = made._core(members, np.linspace(1.0, 0.0, 100), 1, 3)
         assert (probability[core] >= 0.75).all()
         assert core[0] == 50
@@ -347,10 +345,22 @@ class TestWriting:
 
 class TestErrors:
     def test_model(self, three_hole: Any, sources: Any) -> None:
-        with pytest.raises(TypeError, match="LaTFEstimator or TemperatureExtrapolator, got int"):
+        with pytest.raises(
+            TypeError, match=r"LaTFEstimator, a TemperatureExtrapolator or .*, got int"
+        ):
             Structures(3, three_hole["trajectories"], sources)  # type: ignore[arg-type]
         with pytest.raises(NotFittedError):
             Structures(TemperatureExtrapolator(), three_hole["trajectories"], sources)
+
+    def test_without_states(self, three_hole: Any, sources: Any) -> None:
+        X, temperature = (three_hole[name][18:22] for name in ("trajectories", "temperature"))
+        settings = {"max_iter": 20, "n_bootstraps": 0, "boltzmann_constant": 1.0}
+        model = TemperatureExtrapolator(PCA(2), **settings, random_state=0)
+        found = Structures(model.fit(X, temperature=temperature), X, sources[18:22], stride=STRIDE)
+        table = found.virtual_trajectory(1.0, 20, random_state=0).table
+        assert (table["state"] == -1).all()
+        with pytest.raises(ValueError, match="`state` to be a state below 0"):
+            found.representatives(0)
 
     def test_other_features(self, extrapolator: Any, three_hole: Any, sources: Any) -> None:
         with pytest.raises(ValueError, match=r"the model was fitted on \(12000 frames\)"):

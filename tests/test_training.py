@@ -1,11 +1,13 @@
-"""The training loop: caps, early stop, best weights back, roll-back, one optimiser a call."""
+"""The training loop: caps, early stop, best weights back, roll-back, and that it says so."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
-from latflow.nn.training import AdamW, Plan, batches, minimise
+from latflow.nn.training import AdamW, Plan, batches, minimise, thin, torch_for_fit
 
 
 class Point(torch.nn.Module):
@@ -27,7 +29,7 @@ def run(module, loss, held_out=None, **plan):
     options = {"max_iter": 200, "learning_rate": 0.1, "batch_size": 8, "check_every": 10} | plan
     held_out = held_out or (lambda: float(loss(torch.zeros(1)).detach()))
     stream = batches(32, 8, torch.Generator().manual_seed(0))
-    return minimise(module, loss, held_out, stream, Plan(**options))
+    return minimise(module, loss, held_out, stream, Plan(**options), stage="quadratic")
 
 
 def test_finds_the_minimum_of_a_quadratic():
@@ -63,6 +65,12 @@ def test_cap_on_iterations_holds():
     assert outcome.history[-1]["iteration"] == 7
 
 
+def test_records_name_their_stage():
+    module = Point()
+    outcome = run(module, quadratic(module))
+    assert {record["stage"] for record in outcome.history} == {"quadratic"}
+
+
 def test_best_weights_by_held_out_loss_come_back():
     module = Point(start=(0.0, 0.0))
     outcome = run(
@@ -95,14 +103,16 @@ def test_non_finite_loss_rolls_back_and_halves_the_step(bad):
 
     rates = []
     plan = Plan(max_iter=300, learning_rate=0.1, batch_size=8, check_every=10)
-    outcome = minimise(
-        module,
-        loss,
-        lambda: float(((module.x.detach() - 1) ** 2).sum()),
-        batches(32, 8, torch.Generator().manual_seed(0)),
-        plan,
-        on_record=lambda record: rates.append((record["iteration"], record["learning_rate"])),
-    )
+    with pytest.warns(UserWarning, match=r"stage 'quadratic' became non-finite 1 time\(s\)"):
+        outcome = minimise(
+            module,
+            loss,
+            lambda: float(((module.x.detach() - 1) ** 2).sum()),
+            batches(32, 8, torch.Generator().manual_seed(0)),
+            plan,
+            stage="quadratic",
+            on_record=lambda record: rates.append((record["iteration"], record["learning_rate"])),
+        )
     assert outcome.rollbacks == 1
     assert not outcome.failed
     assert torch.allclose(module.x, torch.ones(2), atol=1e-2)
@@ -112,7 +122,8 @@ def test_non_finite_loss_rolls_back_and_halves_the_step(bad):
 
 def test_gives_up_with_the_best_weights_when_it_stays_non_finite():
     module = Point()
-    outcome = run(module, lambda rows: (module.x * math.nan).sum(), lambda: 1.0)
+    with pytest.warns(ConvergenceWarning, match="stage 'quadratic' went on being non-finite"):
+        outcome = run(module, lambda rows: (module.x * math.nan).sum(), lambda: 1.0)
     assert outcome.failed
     assert torch.equal(module.x.detach(), torch.tensor([3.0, -2.0]))
 
@@ -140,3 +151,33 @@ def test_rate_warms_up_and_falls_to_zero():
     assert max(rates) == pytest.approx(1.0)
     assert rates[0] < 0.2
     assert rates[-1] < 0.01
+
+
+@pytest.mark.parametrize(("n", "most"), [(10, 3), (9, 3), (1000, 999), (5, 8)])
+@pytest.mark.parametrize("kind", [torch.arange, np.arange])
+def test_thinned_indices_are_few_and_evenly_spread(n, most, kind):
+    kept = thin(kind(n), most)
+    assert len(kept) <= most
+    assert len(set(np.diff(kept))) == 1
+    assert kept[0] == 0
+    assert n - int(kept[-1]) <= int(kept[1] - kept[0])
+
+
+@pytest.mark.parametrize("setting", [torch.no_grad, torch.inference_mode])
+def test_a_fit_has_gradients_and_its_threads_whatever_the_caller_set(setting):
+    threads = torch.get_num_threads()
+    with setting():
+        with torch_for_fit(threads + 1):
+            assert torch.get_num_threads() == threads + 1
+            module = Point()
+            assert run(module, quadratic(module)).best < 1e-3
+        assert not torch.is_grad_enabled()
+    with pytest.raises(KeyError), torch_for_fit(threads + 1):
+        raise KeyError
+    assert torch.get_num_threads() == threads
+
+
+def test_no_number_of_threads_leaves_torch_its_own():
+    threads = torch.get_num_threads()
+    with torch_for_fit(None):
+        assert torch.get_num_threads() == threads

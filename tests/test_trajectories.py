@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import StandardScaler
 
-from latflow import LaTFEstimator, TemperatureExtrapolator, stack
-from latflow.estimators.features import Standardised
-from latflow.estimators.stages import TrainingData
+from latflow import LaTFEstimator, PerFrame, TemperatureExtrapolator, stack
+from latflow.estimators.seam import Standardised, features_of
 from latflow.nn.distributions import TiltedGaussian
+from latflow.nn.stages import TrainingData
 from latflow.trajectories import (
     Frames,
+    Rows,
     gather_frames,
-    held_out_rows,
-    independent_blocks,
     is_trajectory_list,
     lagged_pairs,
     time_blocks,
@@ -40,19 +41,33 @@ def gather(X: Any, lagtime: int | None = LAGTIME, **metadata: Any) -> Frames:
     return gather_frames(BaseEstimator(), X, lagtime=lagtime, reset=True, **metadata)
 
 
+def pairs_of(frames: Frames) -> np.ndarray:
+    return np.array(frames.pairs(LAGTIME))
+
+
 def clocks(lengths: Sequence[int]) -> list[np.ndarray]:
     """Trajectories whose features are their number and the time: pairs can be read off."""
     return [np.stack([np.full(n, t), np.arange(n)], 1).astype(float) for t, n in enumerate(lengths)]
 
 
+class Polars:
+    """What a polars DataFrame looks like from here: columns and shape, no pandas."""
+
+    def __init__(self, values: np.ndarray, columns: list[str]) -> None:
+        self.values_, self.columns, self.shape = values, columns, values.shape
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return self.values_
+
+
 def assert_clock_pairs(frames: Frames, lagtime: int = LAGTIME) -> None:
-    i, j = frames.pairs
+    i, j = frames.pairs(lagtime)
     expected = np.broadcast_to([0, lagtime], (len(i), 2))
     np.testing.assert_array_equal(frames.X[j] - frames.X[i], expected)
 
 
 def same(a: Frames, b: Frames) -> None:
-    for name in vars(a):
+    for name in {field.name for field in fields(a)} - {"listed", "feature_names"}:
         np.testing.assert_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
 
@@ -158,7 +173,7 @@ def test_list_and_stacked_array_mean_the_same(trajectories: list[np.ndarray]) ->
     from_list = gather(trajectories, **PER_TRAJECTORY)
     same(from_list, gather(X, **rows))
     assert_clock_pairs(from_list)
-    assert len(from_list.pairs[0]) == 27 + 9 + 18
+    assert len(pairs_of(from_list)[0]) == 27 + 9 + 18
 
 
 def test_entries_are_numbers_or_one_value_per_frame(trajectories: list[np.ndarray]) -> None:
@@ -171,7 +186,7 @@ def test_entries_are_numbers_or_one_value_per_frame(trajectories: list[np.ndarra
     )
     temperature = np.repeat([300.0, 450.0, 300.0, 450.0], [30, 12, 10, 11])
     same(found, gather(X, **rows, temperature=temperature, weights=own))
-    assert len(found.pairs[0]) == 27 + 9 + (7 + 8)
+    assert len(pairs_of(found)[0]) == 27 + 9 + (7 + 8)
 
 
 def test_data_frame_with_index_levels_means_the_same(trajectories: list[np.ndarray]) -> None:
@@ -202,8 +217,8 @@ def test_order_of_stacked_rows_does_not_matter(seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(X))
     shuffled = gather(X[order], **{name: values[order] for name, values in rows.items()})
     ordered = gather(X, **rows)
-    i, j = (order[k] for k in shuffled.pairs)
-    assert set(zip(i, j, strict=True)) == set(zip(*ordered.pairs, strict=True))
+    i, j = (order[k] for k in pairs_of(shuffled))
+    assert set(zip(i, j, strict=True)) == set(zip(*pairs_of(ordered), strict=True))
     np.testing.assert_array_equal(shuffled.weights, ordered.weights[order])
 
 
@@ -229,7 +244,7 @@ def test_bare_pairs_stay_the_pairs(trajectories: list[np.ndarray]) -> None:
     temperature = np.linspace(300, 450, len(x))
     found = gather(TimeLaggedDataset(x, y), temperature=temperature)
     assert found.ordered
-    for rows, expected in zip(found.pairs, (x, y), strict=True):
+    for rows, expected in zip(pairs_of(found), (x, y), strict=True):
         np.testing.assert_array_equal(found.X[rows], expected)
         np.testing.assert_array_equal(found.temperature[rows], temperature)
 
@@ -237,7 +252,7 @@ def test_bare_pairs_stay_the_pairs(trajectories: list[np.ndarray]) -> None:
 def test_a_bare_array_is_one_trajectory_of_unknown_order(trajectories: list[np.ndarray]) -> None:
     bare = gather(trajectories[0])
     assert not bare.ordered
-    np.testing.assert_array_equal(bare.pairs, gather(trajectories[:1]).pairs)
+    np.testing.assert_array_equal(pairs_of(bare), pairs_of(gather(trajectories[:1])))
 
 
 @pytest.mark.parametrize(
@@ -261,9 +276,89 @@ def test_a_tuple_is_refused(trajectories: list[np.ndarray]) -> None:
 
 def test_a_list_of_rows_is_one_array() -> None:
     assert is_trajectory_list([np.zeros((3, 2))])
-    assert not is_trajectory_list([np.zeros(2), np.zeros(2)])
     assert not is_trajectory_list([[0.0, 1.0], [2.0, 3.0]])
-    assert len(gather([[0.0, 1.0]] * 5, lagtime=1).pairs[0]) == 4
+    assert len(gather([[0.0, 1.0]] * 5).pairs(1)[0]) == 4
+
+
+ONE = np.arange(12.0)
+TWO_LISTS = [ONE[:5], ONE[5:]]
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        TWO_LISTS,
+        [pd.Series(x) for x in TWO_LISTS],
+        [x[:, None] for x in TWO_LISTS],
+        [x[:, None].tolist() for x in TWO_LISTS],
+        [pd.DataFrame({"x": x}) for x in TWO_LISTS],
+        [Polars(x[:, None], ["x"]) for x in TWO_LISTS],
+        [np.ma.masked_array(x, mask=False) for x in TWO_LISTS],
+        [x[:, None].astype(">f4") for x in TWO_LISTS],
+    ],
+    ids=["1-D", "series", "2-D", "nested", "pandas", "polars", "masked", "big-endian"],
+)
+def test_every_list_of_trajectories_means_the_same(X: Any) -> None:
+    frames = gather(X)
+    same(frames, gather([x[:, None] for x in TWO_LISTS]))
+    assert frames.listed
+    assert [len(x) for x in frames.split(frames.X)] == [5, 7]
+    found = PerFrame(StandardScaler()).fit(X).transform(X)
+    assert [np.shape(x) for x in found] == [(5, 1), (7, 1)]
+
+
+def test_series_of_one_feature_are_fitted_as_trajectories(data: Any) -> None:
+    one = [x[:, 0] for x in data[0]]
+    model = LaTFEstimator(**SETTINGS | {"n_components": 1}).fit(one)
+    assert model.n_features_in_ == 1
+    assert [len(z) for z in model.transform(one)] == [len(x) for x in one]
+
+
+@pytest.mark.parametrize("call", ["fit", "transform", "predict", "score_samples"])
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.zeros((2, 30, 2)), r"3-D array of shape \(2, 30, 2\): pass list\(X\)"),
+        ((np.zeros((30, 2)), np.zeros((30, 2))), "got a tuple, which could mean pairs"),
+        (np.ma.masked_array(np.zeros((30, 2)), mask=np.eye(30, 2)), "got a masked array with 2"),
+        ([np.ma.masked_array(np.zeros((30, 2)), mask=np.eye(30, 2))], "in trajectory 0, got a mas"),
+    ],
+    ids=["3-D", "tuple", "masked", "masked trajectory"],
+)
+def test_containers_without_a_meaning(model: Any, X: Any, message: str, call: str) -> None:
+    estimator = LaTFEstimator(**SETTINGS) if call == "fit" else model
+    with pytest.raises(ValueError, match=message):
+        getattr(estimator, call)(X)
+
+
+def test_frames_of_some_rows_know_the_temperatures_left(trajectories: list[np.ndarray]) -> None:
+    frames = gather(trajectories, temperature=[450, 300, 350], energy=[1.0, 2, 3])
+    np.testing.assert_array_equal(frames.temperatures, [300, 350, 450])
+    part = frames.take(frames.temperature != 350)
+    np.testing.assert_array_equal(part.temperatures, [300, 450])
+    np.testing.assert_array_equal(part.temperature, np.repeat([450.0, 300.0], [30, 12]))
+    np.testing.assert_array_equal(part.energy, np.repeat([1.0, 2.0], [30, 12]))
+    np.testing.assert_array_equal(part.X, np.concatenate(trajectories[:2]))
+
+
+@few
+@given(seed=st.integers(0, 2**32 - 1), n_columns=st.integers(1, 3))
+def test_moments_are_those_of_all_frames(seed: int, n_columns: int) -> None:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(3, 2, (200_000 // n_columns, n_columns))  # several blocks
+    weights = rng.random(len(X))
+    mean, variance = gather(X, weights=weights).moments
+    np.testing.assert_allclose(mean, np.average(X, axis=0, weights=weights), rtol=1e-12)
+    expected = np.average((X - mean) ** 2, axis=0, weights=weights)
+    np.testing.assert_allclose(variance, expected, rtol=1e-10)
+
+
+def test_large_lists_in_memory_are_not_copied() -> None:
+    X = [np.zeros((2**20, 4), np.float32) for _ in range(5)]
+    frames = gather(X)
+    assert isinstance(frames.X, Rows)
+    assert not frames.X.on_disk
+    assert frames.X.dtype == np.float32
 
 
 def test_ids_with_a_list_are_refused(trajectories: list[np.ndarray]) -> None:
@@ -282,18 +377,18 @@ def test_weights_are_scaled_to_mean_one(trajectories: list[np.ndarray]) -> None:
 
 def test_short_trajectories_are_counted_and_keep_their_frames() -> None:
     # spib shifts every pair after a trajectory shorter than the lagtime, without an error
+    frames = gather(clocks([20, 2, 3, 40]))
     with pytest.warns(UserWarning, match=r"2 of 4 trajectories \(5 frames\) gave no pair") as seen:
-        frames = gather(clocks([20, 2, 3, 40]))
+        pairs = pairs_of(frames)
     assert len(seen) == 1
     assert len(frames.X) == 65
-    assert len(frames.pairs[0]) == 17 + 37
-    assert_clock_pairs(frames)
+    assert len(pairs[0]) == 17 + 37
+    np.testing.assert_array_equal(np.diff(frames.X[pairs], axis=0)[0], [[0, LAGTIME]] * 54)
 
 
 def test_frames_of_short_trajectories_train_the_density() -> None:
     with pytest.warns(UserWarning, match="count for the density only"):
-        frames = gather(clocks([40, 2]))
-    data = split(frames, np.zeros(42, dtype=bool))
+        data = split(gather(clocks([40, 2])), np.zeros(42, dtype=bool))
     assert {40, 41} <= set(data.rows.tolist())
 
 
@@ -301,7 +396,7 @@ def test_no_trajectory_long_enough() -> None:
     with pytest.raises(
         ValueError, match=r"longer than lagtime=9 frames, got none .*3 trajectories"
     ):
-        gather(clocks([9, 9, 2]), lagtime=9)
+        gather(clocks([9, 9, 2])).pairs(9)
 
 
 def test_rows_drawn_at_random_are_noticed() -> None:
@@ -310,7 +405,7 @@ def test_rows_drawn_at_random_are_noticed() -> None:
     kept &= (rows["frame"] % 50 > 5) | (rows["frame"] < 10)
     rows = {name: values[kept] for name, values in rows.items()}
     with pytest.warns(UserWarning, match=f"Only .* of {kept.sum()} frames have a partner"):
-        gather(X[kept], lagtime=2, **rows)
+        gather(X[kept], **rows).pairs(2)
 
 
 # ------------------------------------------------------------------ blocks
@@ -336,7 +431,7 @@ def test_blocks_cut_trajectories_evenly(lengths: list[int], length: int, seed: i
         assert sizes.sum() == n
         assert np.ptp(sizes) <= 1
         assert sizes.min() >= min(n, length)
-        assert sizes.max() < 2 * length or n < length
+        assert sizes.max() < max(2 * length, n + 1)
     assert sum(len(np.unique(ids[blocks == b])) for b in np.unique(blocks)) == blocks.max() + 1
     order = np.random.default_rng(seed).permutation(len(ids))
     shuffled = time_blocks(ids[order], places[order], length=length)
@@ -346,7 +441,7 @@ def test_blocks_cut_trajectories_evenly(lengths: list[int], length: int, seed: i
 @pytest.mark.parametrize(("n", "lengths"), [(1, [500]), (3, [500, 300, 200])])
 def test_few_trajectories_are_cut_into_independent_blocks(n: int, lengths: list[int]) -> None:
     frames = frames_at(lengths, [300.0] * n)
-    blocks = independent_blocks(frames)
+    blocks = frames.blocks()
     sizes = np.unique(blocks, return_counts=True)[1]
     assert 8 <= len(sizes) <= 12
     assert sizes.min() >= 0.5 * sizes.max()
@@ -354,7 +449,7 @@ def test_few_trajectories_are_cut_into_independent_blocks(n: int, lengths: list[
 
 def test_many_trajectories_are_the_independent_blocks() -> None:
     frames = frames_at([20] * 40, [300.0, 450.0] * 20)
-    np.testing.assert_array_equal(independent_blocks(frames), frames.trajectory)
+    np.testing.assert_array_equal(frames.blocks(), frames.trajectory)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +462,7 @@ def test_every_temperature_has_several_blocks(
 ) -> None:
     # one block alone has no spread, and every error bar becomes NaN
     frames = frames_at(lengths, temperatures)
-    blocks = independent_blocks(frames)
+    blocks = frames.blocks()
     assert all(len(np.unique(blocks[frames.temperature == t])) > 1 for t in (300, 450))
 
 
@@ -376,7 +471,7 @@ def frames_at(lengths: Sequence[int], temperatures: Sequence[Any]) -> Frames:
 
 
 def hold_out(frames: Frames, fraction: float, lagtime: int, seed: int = 0) -> np.ndarray:
-    return held_out_rows(frames, fraction, lagtime, np.random.default_rng(seed))
+    return frames.held_out(fraction, lagtime, np.random.default_rng(seed))
 
 
 def runs(mask: np.ndarray) -> np.ndarray:
@@ -442,7 +537,9 @@ def test_replicas_that_exchange_temperatures_are_held_out_at_each() -> None:
 def split(frames: Frames, held_out: np.ndarray) -> TrainingData:
     base = TiltedGaussian(2, 2.0, np.ones(len(frames.X)))
     x = Standardised(frames.X, np.zeros(frames.X.shape[1]), np.ones(frames.X.shape[1]))
-    return TrainingData.split(x, frames.weights, base, frames.pairs, held_out, torch.device("cpu"))
+    cpu = torch.device("cpu")
+    pairs = frames.pairs(LAGTIME)
+    return TrainingData.split(features_of(x, cpu), frames.weights, base, pairs, held_out, cpu)
 
 
 @few
@@ -461,11 +558,9 @@ def test_no_pair_with_a_held_out_end_is_trained_on(
     pairs = [set(torch.cat(ends).tolist()) for ends in (data.pairs, data.held_out_pairs)]
     assert pairs[0] <= train
     assert pairs[1] <= judged
-    if judged == train:  # too little to judge by
-        assert train == set(range(len(held_out)))
-    else:
-        assert train == set(np.flatnonzero(~held_out))
-        assert judged == set(np.flatnonzero(held_out))
+    everything = set(range(len(held_out)))  # for both, where there is too little to judge by
+    kept, out = (set(np.flatnonzero(mask)) for mask in (~held_out, held_out))
+    assert (train, judged) in ((kept, out), (everything, everything))
     i, j = data.pairs
     np.testing.assert_array_equal(np.diff(frames.X[torch.stack([i, j])], axis=0)[0, :, 1], LAGTIME)
 

@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
-from latflow.demo import readable, run_demo
+import typer
 
-__all__ = ["add", "run"]
+import latflow
 
 LINE_WIDTH = 100
-DEFAULT = "default: %(default)s"
+FRAMES, QUICK_FRAMES = 50_000, 400
+QUICK: dict[str, Any] = {"temperatures": (0.2, 0.35), "max_iter": 50, "n_bootstraps": 0}
 
 
-def add(commands: Any) -> argparse.ArgumentParser:
-    """Add the command."""
-    text = (
-        "Simulate seven Lennard-Jones particles at T = 0.2 and 0.5, fit, predict T = 0.2 to 0.7, "
-        "compare with simulations and write an HTML report. About two minutes on two cores."
-    )
-    demo: argparse.ArgumentParser = commands.add_parser(
-        "demo", help="the main job, end to end", description=text
-    )
-    demo.add_argument("--output", default="latflow_demo.html", metavar="FILE", help=DEFAULT)
-    demo.add_argument(
-        "--frames", type=int, default=50_000, metavar="N", help=f"per temperature; {DEFAULT}"
-    )
-    demo.add_argument("--seed", type=int, default=0, metavar="S", help=DEFAULT)
-    demo.add_argument(
-        "--jobs", type=int, default=2, metavar="N", help=f"processes that simulate; {DEFAULT}"
-    )
-    return demo
+def demo(
+    output: str = typer.Option("latflow_demo.html", metavar="FILE"),
+    frames: int | None = typer.Option(
+        None,
+        metavar="N",
+        show_default=f"{FRAMES}, or {QUICK_FRAMES} with --quick",
+        help="Frames to simulate at each temperature.",
+    ),
+    seed: int = typer.Option(0, metavar="S"),
+    jobs: int = typer.Option(2, metavar="N", help="Processes that simulate at the same time."),
+    quick: bool = typer.Option(
+        False,
+        "--quick",
+        help="Few frames, temperatures and steps: some ten seconds, to see that everything works; "
+        "the figures mean nothing.",
+    ),
+) -> None:
+    """The main job, end to end, on particles that it simulates itself.
 
-
-def run(arguments: argparse.Namespace) -> None:
-    """Run the demo and print its table."""
-    result = run_demo(
-        n_frames=arguments.frames,
-        n_reference=arguments.frames,
-        output=arguments.output,
-        n_jobs=arguments.jobs,
-        random_state=arguments.seed,
+    Simulate seven Lennard-Jones particles at T = 0.2 and 0.5, fit, predict T = 0.2 to 0.7, compare
+    with simulations and write an HTML report. About two minutes on two cores.
+    """
+    room = latflow.report
+    n_frames = frames or (QUICK_FRAMES if quick else FRAMES)
+    result = room.run_demo(
+        n_frames=n_frames,
+        n_reference=n_frames,
+        output=output,
+        n_jobs=jobs,
+        random_state=seed,
         report=lambda line: print(line, flush=True),
+        **(QUICK if quick else {}),
     )
     print()
-    print(readable(result.table).set_index("T").to_string(line_width=LINE_WIDTH))
-    print("\nJS in nats; populations ± one standard error.", *result.notes, sep="\n")
+    print(room.readable(result.table).set_index("T").to_string(line_width=LINE_WIDTH))
+    print("\nJS in nats; populations ± one standard error.")
     print(f"Report: {result.path} ({result.timings['total']:.0f} s in all)")

@@ -6,31 +6,20 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from latflow.featurizers import (
-    AlignedPositions,
-    Concatenate,
-    Contacts,
-    CoordinationNumbers,
-    Distances,
-    Featurizer,
-    GVectors,
-    Torsions,
-)
+import latflow
 
-__all__ = ["FEATURIZERS", "featurizer_of"]
-
-FEATURIZERS: dict[str, type[Featurizer]] = {
-    "torsions": Torsions,
-    "distances": Distances,
-    "contacts": Contacts,
-    "coordination": CoordinationNumbers,
-    "positions": AlignedPositions,
-    "g-vectors": GVectors,
+FEATURIZERS = {
+    "torsions": "Torsions",
+    "distances": "Distances",
+    "contacts": "Contacts",
+    "coordination": "CoordinationNumbers",
+    "positions": "AlignedPositions",
+    "g-vectors": "GVectors",
 }
 NO_TEXTS = ("reference",)  # parameters that are structures
 
 
-def featurizer_of(texts: Sequence[str]) -> Featurizer:
+def featurizer_of(texts: Sequence[str]) -> latflow.featurizers.Featurizer:
     """Return a featurizer, or several side by side.
 
     Parameters
@@ -54,33 +43,34 @@ def featurizer_of(texts: Sequence[str]) -> Featurizer:
     >>> featurizer_of(["distances:scheme=closest-heavy:min_separation=2"])
     Distances(min_separation=2, scheme='closest-heavy')
     """
-    parts = [_one(text) for text in texts]
-    return parts[0] if len(parts) == 1 else Concatenate(parts)
+    featurizers = [_one(text) for text in texts]
+    several = len(featurizers) > 1
+    return latflow.featurizers.Concatenate(featurizers) if several else featurizers[0]
 
 
-def _one(text: str) -> Featurizer:
+def _one(text: str) -> latflow.featurizers.Featurizer:
     name, *options = text.split(":")
     if name not in FEATURIZERS:
         raise ValueError(f"Expected --features of {', '.join(FEATURIZERS)}, got {name}.")
-    kind: Any = FEATURIZERS[name]
+    kind: Any = getattr(latflow.featurizers, FEATURIZERS[name])
     parameters = inspect.signature(kind).parameters
     known = [key for key in parameters if key not in NO_TEXTS]
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for option in options:
         key, equals, value = option.partition("=")
         if key not in known or not equals:
             raise ValueError(
                 f"Expected options of {name} as NAME=VALUE ({', '.join(known)}), got {option!r}."
             )
-        given[key] = _value(value)
-    missing = [k for k, p in parameters.items() if p.default is p.empty and k not in given]
+        values[key] = _value(value)
+    missing = [k for k, p in parameters.items() if p.default is p.empty and k not in values]
     if missing:
         raise ValueError(f"Expected {name}:{missing[0]}=VALUE, which has no default, got {text}.")
-    featurizer: Featurizer = kind(**given)
+    featurizer: latflow.featurizers.Featurizer = kind(**values)
     return featurizer
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     """Return a number, true or false, a text, or several of them."""
     if "," in text:
         return tuple(_value(part) for part in text.split(","))

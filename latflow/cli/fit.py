@@ -2,151 +2,119 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
-import pandas as pd
-from numpy.typing import NDArray
+import typer
 
-from latflow._validation import check_output
-from latflow.cli.inputs import add_files, add_molecules, read_array, read_features
-from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
-from latflow.estimators.extrapolator import COLDER, HOTTER, METHODS
-from latflow.estimators.latf import ENCODERS
-from latflow.persistence import save
-from latflow.units import BOLTZMANN_CONSTANT
-
-__all__ = ["add", "add_model_options", "fitted", "run"]
+import latflow
+from latflow._typing import FloatArray
+from latflow.cli.inputs import FILES, Trajectories, read_array, read_features, with_files
 
 LINE_WIDTH = 100
-DEFAULT = "default: %(default)s"
-Model = LaTFEstimator | TemperatureExtrapolator
+Model: TypeAlias = "latflow.LaTFEstimator | latflow.TemperatureExtrapolator"
+Method = Literal["enthalpy", "tilted", "mbar"]
+Encoder = Literal["mlp", "linear"]
+option = partial(typer.Option, rich_help_panel="Model")
+optional = partial(option, None)
 
 
-def add(commands: Any) -> argparse.ArgumentParser:
-    """Add the command."""
-    fit: argparse.ArgumentParser = commands.add_parser(
-        "fit",
-        help="fit a model to trajectories on disk",
-        description="Fit a model. Simulations at two or more temperatures give a model of every "
-        "temperature, those at one a model of that one.",
-        usage="latflow fit FILE [FILE ...] --temperature T [T ...] [--topology FILE] [options]",
+@dataclass(frozen=True)
+class Fitting:
+    """The estimators' parameters; :func:`latflow.cli.command.with_options` makes the options."""
+
+    energy: list[str] | None = optional(
+        metavar="FILE...",
+        help="Potential energy of every frame in kJ/mol, shape (n_frames,), one file a trajectory.",
     )
-    add_files(fit)
-    add_molecules(fit)
-    fit.add_argument("--output", default="model.latflow", metavar="FILE", help=DEFAULT)
-    add_model_options(fit)
-    return fit
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the estimators' options."""
-    parser.add_argument(
-        "--energy", nargs="+", metavar="FILE", help="potential energy of every frame, shape "
-        "(n_frames,), one file a trajectory, in kJ/mol; for --method mbar",
-    )  # fmt: skip
-    parser.add_argument(
-        "--method", choices=METHODS,
-        help="how temperatures are connected; default: enthalpy, which needs no energies",
-    )  # fmt: skip
-    parser.add_argument(
-        "--temperature-range", nargs=2, type=float, metavar=("LOW", "HIGH"),
-        help=f"that the model can sample; default: {COLDER:g} times the lowest to {HOTTER:g} times "
-        "the highest simulated temperature",
-    )  # fmt: skip
-    parser.add_argument(
-        "--lagtime", type=int, default=1, metavar="N", help=f"in frames kept; {DEFAULT}"
+    method: Method | None = optional(
+        show_default="enthalpy, which needs no energies", help="How temperatures are connected."
     )
-    parser.add_argument(
-        "--components", type=int, default=2, metavar="D", help=f"collective variables; {DEFAULT}"
+    temperature_range: tuple[float, float] | None = optional(
+        metavar="LOW HIGH",
+        show_default="0.8 times the lowest to 1.5 times the highest simulated temperature",
+        help="What the model can sample.",
     )
-    parser.add_argument("--encoder", choices=ENCODERS, default="mlp", help=DEFAULT)
-    parser.add_argument(
-        "--boltzmann-constant", type=float, default=BOLTZMANN_CONSTANT, metavar="K",
-        help="in kJ/mol/K, or 1 for reduced units; default: %(default).6g",
-    )  # fmt: skip
-    parser.add_argument(
-        "--max-iter", type=int, metavar="N", help="optimiser steps; default: the estimators' own"
+    lagtime: int = option(1, metavar="N", help="In frames kept.")
+    components: int = option(2, metavar="D", help="Collective variables.")
+    encoder: Encoder = option("mlp")
+    boltzmann_constant: float | None = optional(
+        metavar="K", show_default="0.00831446", help="In kJ/mol/K, or 1 for reduced units."
     )
-    parser.add_argument(
-        "--ensemble", type=int, default=20, metavar="N",
-        help=f"bootstraps that error bars come from, or 1 for none; {DEFAULT}",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help=DEFAULT)
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Fit, save and print the populations."""
-    output = check_output(arguments.output, "--output")
-    model = fitted(arguments)
-    save(model, output)
-    print(populations(model))
-    print(f"Saved: {output}")
-
-
-def fitted(arguments: argparse.Namespace) -> Model:
-    """Return a model fitted to the files that the arguments name."""
-    trajectories, temperature = read_features(arguments)
-    energies = _energies(arguments, trajectories)
-    model = _estimator(arguments, extrapolate=len(set(temperature)) > 1)
-    metadata = {} if energies is None else {"energy": energies}
-    return model.fit(trajectories, temperature=temperature, **metadata)
-
-
-def populations(model: Model) -> str:
-    """Return the shares of the frames in each state, to print."""
-    inner = model if isinstance(model, LaTFEstimator) else model.estimator_
-    names = [f"state {k}" for k in range(inner.n_states_)]
-    index = [f"T = {t:g}" for t in inner.temperatures_]
-    table = pd.DataFrame(inner.populations_, index, names)
-    found = f"{inner.n_states_} metastable state(s); share of the frames in each:"
-    return f"{found}\n{table.to_string(float_format='{:.3f}'.format, line_width=LINE_WIDTH)}"
-
-
-def _estimator(arguments: argparse.Namespace, *, extrapolate: bool) -> Model:
-    common = {"random_state": arguments.seed}
-    common |= {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
-    estimator = LaTFEstimator(
-        arguments.lagtime,
-        arguments.components,
-        encoder=arguments.encoder,
-        boltzmann_constant=arguments.boltzmann_constant,
-        verbose=int(sys.stderr.isatty()),
-        **common,
+    max_iter: int | None = optional(
+        metavar="N", show_default="the estimators' own", help="Optimiser steps."
     )
-    if not extrapolate and arguments.method is None:
+    bootstraps: int = option(20, metavar="N", help="That error bars come from; 0 for none.")
+    seed: int = option(0, metavar="S")
+
+
+def fit(
+    context: typer.Context,
+    trajectories: Trajectories,
+    fitting: Fitting,
+    files: list[str] | None = FILES,
+    output: str = typer.Option("model.latflow", metavar="FILE"),
+) -> None:
+    """Fit a model to trajectories on disk.
+
+    Simulations at two or more temperatures give a model of every temperature, those at one a model
+    of that one.
+    """
+    target = latflow._validation.check_output(output, "--output")
+    model = fitted(with_files(context, files, trajectories), fitting)
+    latflow.save(model, target)
+    print_populations(model, list(model.temperatures_))
+    print(f"Saved: {target}")
+
+
+def fitted(trajectories: Trajectories, fitting: Fitting) -> Model:
+    """Return a model fitted to trajectories."""
+    X, temperature = read_features(trajectories)
+    metadata = {} if fitting.energy is None else {"energy": _energies(fitting.energy, X)}
+    estimator = _estimator(fitting, extrapolates(temperature, fitting))
+    return estimator.fit(X, temperature=temperature, **metadata)
+
+
+def extrapolates(temperatures: Collection[float], fitting: Fitting) -> bool:
+    """Whether the model is one of every temperature."""
+    named = fitting.method is not None or fitting.energy is not None
+    return named or len(set(temperatures)) > 1
+
+
+def print_populations(model: Model, temperatures: Sequence[float] | None) -> None:
+    """Print the population of every state at these temperatures."""
+    table = latflow.report.population_table(model, temperatures)
+    print(table.set_index("T").to_string(line_width=LINE_WIDTH))
+
+
+def _estimator(fitting: Fitting, extrapolate: bool) -> Model:
+    common = {"random_state": fitting.seed} | _named(max_iter=fitting.max_iter)
+    options = common | _named(boltzmann_constant=fitting.boltzmann_constant)
+    options |= {"encoder": fitting.encoder, "verbose": int(sys.stderr.isatty())}
+    estimator = latflow.LaTFEstimator(fitting.lagtime, fitting.components, **options)
+    if not extrapolate:
         return estimator
-    wanted = arguments.temperature_range
-    return TemperatureExtrapolator(
-        estimator,
-        method=arguments.method or METHODS[0],
-        n_bootstraps=arguments.ensemble,
-        temperature_range=None if wanted is None else tuple(wanted),
-        **common,
-    )
+    options = common | _named(method=fitting.method, temperature_range=fitting.temperature_range)
+    return latflow.TemperatureExtrapolator(estimator, n_bootstraps=fitting.bootstraps, **options)
 
 
-def _energies(
-    arguments: argparse.Namespace, trajectories: Sequence[NDArray[Any]]
-) -> list[NDArray[Any]] | None:
-    files = arguments.energy
-    if files is None:
-        return None
-    if arguments.method != "mbar":
-        raise ValueError("Expected --energy with --method mbar, which alone reads energies.")
+def _named(**options: object) -> dict[str, Any]:
+    """Return the options that are named; the estimators know the defaults of the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _energies(files: Sequence[str], trajectories: Sequence[FloatArray]) -> list[FloatArray]:
     if len(files) != len(trajectories):
         raise ValueError(
             f"Expected --energy with one file per trajectory ({len(trajectories)}), "
             f"got {len(files)}."
         )
-    energies = [
-        read_array(file, f"energy of trajectory {k}", n_axes=1) for k, file in enumerate(files)
-    ]
-    for file, energy, trajectory in zip(files, energies, trajectories, strict=True):
-        if len(energy) != len(trajectory):
-            raise ValueError(
-                f"Expected one energy per frame ({len(trajectory)}) in {file}, got {len(energy)}."
-            )
+    energies = []
+    for k, (file, trajectory) in enumerate(zip(files, trajectories, strict=True)):
+        energies.append(read_array(file, f"energy of trajectory {k}", n_axes=1))
+        if (n := len(energies[k])) != (expected := len(trajectory)):
+            raise ValueError(f"Expected one energy per frame ({expected}) in {file}, got {n}.")
     return energies

@@ -2,68 +2,77 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.utils import Bunch
+import typer
 
+import latflow
+from latflow._typing import FloatArray
+from latflow.cli.config import set_by_file
 from latflow.cli.features import FEATURIZERS, featurizer_of
-from latflow.featurizers import featurize, load_features
-from latflow.featurizers.readers import EXTENSIONS, WITH_TOPOLOGY, check_files
 
-__all__ = ["add_files", "add_molecules", "read_array", "read_features", "read_molecules"]
+if TYPE_CHECKING:
+    from sklearn.utils import Bunch
+
 
 ARRAYS = (".npy", ".npz")
+EXTENSIONS = ".xtc, .dcd, .trr, .nc, .h5, .pdb"  # in help, which loads no reader of files
 DEFAULT_FEATURES = ("torsions",)
+FILES: Any = typer.Argument(
+    None,
+    metavar="FILE",
+    help=f"One trajectory each: a trajectory ({EXTENSIONS}), or an array of shape (n_frames, "
+    "n_features) as .npy, or as .npz, alone or under the name `features`; or the one folder that "
+    "`latflow featurize` wrote.",
+)
+option = partial(typer.Option, None, rich_help_panel="Trajectories")
 
 
-def add_files(parser: argparse.ArgumentParser, *, positional: bool = True) -> None:
-    """Add the files and their temperatures."""
-    kinds = f"trajectory ({', '.join(EXTENSIONS)}), or"
-    if positional:
-        files = parser.add_argument(
-            "files", nargs="+", action="extend", metavar="FILE",
-            help=f"one trajectory each: a {kinds} an array of shape (n_frames, n_features) as "
-            ".npy, or as .npz, alone or under the name `features`; or the one folder that `latflow "
-            "featurize` wrote",
-        )  # fmt: skip
-        # with nargs="*" no file would be found behind an option
-        files.required = False
-    parser.add_argument(
-        "--trajectory", nargs="+", action="extend", dest="files", metavar="FILE",
-        help="the same as FILE" if positional else f"one trajectory each: {kinds} features as .npy",
-    )  # fmt: skip
-    parser.add_argument(
-        "--temperature", nargs="+", action="extend", type=float, metavar="T",
-        help="of each file, or one for all; in K (in energy units with --boltzmann-constant 1)",
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Trajectories:
+    """What a model is fitted to; :func:`latflow.cli.command.with_options` makes the options."""
+
+    trajectory: list[str] | None = option(
+        metavar="FILE...", help=f"One trajectory each: {EXTENSIONS}, or features as .npy."
+    )
+    temperature: list[float] | None = option(
+        metavar="T...",
+        help="Temperature of each file, or one for all; in K (or energies: --boltzmann-constant 1)",
+    )
+    topology: str | None = option(
+        metavar="FILE", help="Structure (.pdb, .gro, .prmtop, ...) that names the files' atoms."
+    )
+    features: list[str] | None = option(
+        metavar="NAME...",
+        show_default="torsions",
+        help=f"What to compute from trajectory files: {', '.join(FEATURIZERS)}, with options "
+        "behind colons, as in distances:scheme=closest-heavy.",
+    )
+    stride: int | None = option(
+        metavar="N", show_default="1", help="Take every N-th frame of trajectory files."
+    )
+    jobs: int | None = option(metavar="N", show_default="1", help="Files read at a time.")
 
 
-def add_molecules(parser: argparse.ArgumentParser) -> None:
-    """Add what trajectory files need besides."""
-    parser.add_argument(
-        "--topology", metavar="FILE",
-        help="a structure (.pdb, .gro, .prmtop, ...) that names the atoms of trajectory files",
-    )  # fmt: skip
-    parser.add_argument(
-        "--features", nargs="+", action="extend", metavar="NAME",
-        help=f"what to compute from trajectory files: {', '.join(FEATURIZERS)}, with options behind"
-        " colons, as in distances:scheme=closest-heavy; default: torsions",
-    )  # fmt: skip
-    parser.add_argument(
-        "--stride", type=int, metavar="N", help="take every N-th frame of trajectory files; "
-        "default: 1",
-    )  # fmt: skip
-    parser.add_argument("--jobs", type=int, metavar="N", help="files read at a time; default: 1")
+def with_files(
+    context: typer.Context, files: list[str] | None, trajectories: Trajectories
+) -> Trajectories:
+    """Add files without an option to them; a config file's count only where no other is named."""
+    others = trajectories.trajectory or []
+    files = [*(files or ()), *(() if files and set_by_file(context, "trajectory") else others)]
+    if not files:
+        raise ValueError("Expected FILE, at least one trajectory, got none.")
+    return replace(trajectories, trajectory=files)
 
 
-def read_features(arguments: argparse.Namespace) -> tuple[list[NDArray[Any]], list[float]]:
+def read_features(trajectories: Trajectories) -> tuple[list[FloatArray], list[float]]:
     """Return features and a temperature for each trajectory.
 
     Raises
@@ -71,76 +80,69 @@ def read_features(arguments: argparse.Namespace) -> tuple[list[NDArray[Any]], li
     OSError, ValueError
         If a file or an option is wrong or missing.
     """
-    files = arguments.files or []
-    if not files:
-        arguments.parser.error("Expected FILE, at least one trajectory, got none")
+    files = trajectories.trajectory or []
     if len(files) == 1 and Path(files[0]).is_dir():
-        return _read_folder(arguments, files[0])
-    if arguments.temperature is None:
-        arguments.parser.error("Expected --temperature, one value or one per file, got none")
-    temperature = one_each(arguments.temperature, len(files))
-    if all(Path(file).suffix in EXTENSIONS for file in files):
-        data = read_molecules(arguments, temperature)
-        return data.trajectories, data.temperature
+        _check_no_molecules(trajectories, "with a folder of features")
+        data = latflow.featurizers.load_features(files[0])
+        temperature = _one_each(trajectories, len(data.trajectories)) or data.temperature
+        if temperature is None:
+            raise ValueError(f"Expected --temperature, as {files[0]} does not know it, got none.")
+        return data.trajectories, temperature
+    temperature = _one_each(trajectories, len(files))
+    if temperature is None:
+        raise ValueError("Expected --temperature, one value or one per file, got none.")
+    extensions = latflow.featurizers.readers.EXTENSIONS
+    if all(Path(file).suffix in extensions for file in files):
+        return read_molecules(trajectories).trajectories, temperature
     for file in files:
-        _check_suffix(Path(file))
-    _check_no_molecules(arguments, "with arrays of features")
+        _check_suffix(Path(file), extensions)
+    _check_no_molecules(trajectories, "with arrays of features")
     arrays = [read_array(file, f"trajectory {k}", n_axes=2) for k, file in enumerate(files)]
     return arrays, temperature
 
 
-def read_molecules(
-    arguments: argparse.Namespace, temperature: Sequence[float] | None, out: Path | None = None
-) -> Bunch:
+def read_molecules(trajectories: Trajectories, out: Path | None = None) -> Bunch:
     """Compute the features of trajectory files."""
-    files, topology = check_files(arguments.files), arguments.topology
-    if topology is None and files[0].suffix not in WITH_TOPOLOGY:
+    readers, topology = latflow.featurizers.readers, trajectories.topology
+    files = readers.check_files(trajectories.trajectory or ())
+    if topology is None and files[0].suffix not in readers.WITH_TOPOLOGY:
         raise ValueError(
             f"Expected --topology, a structure file such as a .pdb, as {files[0]} does not name "
             "its atoms, got none."
         )
-    return featurize(
+    return latflow.featurizers.featurize(
         files,
         topology,
-        featurizer_of(arguments.features or DEFAULT_FEATURES),
-        stride=1 if arguments.stride is None else arguments.stride,
+        featurizer_of(trajectories.features or DEFAULT_FEATURES),
+        stride=1 if trajectories.stride is None else trajectories.stride,
         out=out,
-        temperature=temperature,
-        n_jobs=arguments.jobs,
+        temperature=_one_each(trajectories, len(files)),
+        n_jobs=trajectories.jobs,
         progress=sys.stderr.isatty(),
     )
 
 
-def one_each(temperatures: Sequence[float], n_files: int) -> list[float]:
-    """Return a temperature for each file."""
-    if len(temperatures) not in (1, n_files):
+def _one_each(trajectories: Trajectories, n_trajectories: int) -> list[float] | None:
+    """Return a temperature for each trajectory, or None where none is named."""
+    temperatures = trajectories.temperature
+    if temperatures is None or len(temperatures) == n_trajectories:
+        return temperatures
+    if len(temperatures) > 1:
         raise ValueError(
-            f"Expected --temperature with one value, or one per file ({n_files}), "
+            f"Expected --temperature with one value, or one per file ({n_trajectories}), "
             f"got {len(temperatures)}."
         )
-    return list(temperatures) * (n_files if len(temperatures) == 1 else 1)
+    return temperatures * n_trajectories
 
 
-def _read_folder(
-    arguments: argparse.Namespace, folder: str
-) -> tuple[list[NDArray[Any]], list[float]]:
-    _check_no_molecules(arguments, "with a folder of features")
-    data = load_features(folder)
-    given = arguments.temperature
-    temperature = data.temperature if given is None else one_each(given, len(data.trajectories))
-    if temperature is None:
-        raise ValueError(f"Expected --temperature, as {folder} does not know it, got none.")
-    return data.trajectories, temperature
-
-
-def _check_no_molecules(arguments: argparse.Namespace, where: str) -> None:
+def _check_no_molecules(trajectories: Trajectories, where: str) -> None:
     for name in ("topology", "features", "stride"):
-        if getattr(arguments, name) is not None:
+        if getattr(trajectories, name) is not None:
             raise ValueError(f"Expected --{name} with trajectory files only, got it {where}.")
 
 
-def _check_suffix(path: Path) -> None:
-    if path.suffix in EXTENSIONS:
+def _check_suffix(path: Path, extensions: Sequence[str]) -> None:
+    if path.suffix in extensions:
         raise ValueError(
             f"Expected either trajectory files or arrays of features, got both: {path} is a "
             "trajectory."
@@ -148,11 +150,11 @@ def _check_suffix(path: Path) -> None:
     if path.suffix not in ARRAYS:
         raise ValueError(
             f"Expected a file that ends in {' or '.join(ARRAYS)} (features) or in "
-            f"{', '.join(EXTENSIONS)} (trajectory), got {path}."
+            f"{', '.join(extensions)} (trajectory), got {path}."
         )
 
 
-def read_array(file: str, role: str, *, n_axes: int) -> NDArray[Any]:
+def read_array(file: str, role: str, *, n_axes: int) -> FloatArray:
     """Read one array of numbers; the errors name the file and its role."""
     array = _load_array(Path(file))
     shape = "(n_frames, n_features)" if n_axes == 2 else "(n_frames,)"
@@ -169,7 +171,7 @@ def read_array(file: str, role: str, *, n_axes: int) -> NDArray[Any]:
     return array
 
 
-def _load_array(path: Path) -> NDArray[Any]:
+def _load_array(path: Path) -> FloatArray:
     if path.suffix not in ARRAYS:
         raise ValueError(f"Expected a file that ends in {' or '.join(ARRAYS)}, got {path}.")
     if not path.is_file():

@@ -1,32 +1,41 @@
-"""The program: which commands there are, options from the command line and from TOML, errors."""
+"""The program: which commands there are, and errors and warnings of one line each."""
 
 from __future__ import annotations
 
-import argparse
-import logging
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+import typer
+from typer.core import TyperGroup
+
+import latflow
 from latflow.cli import demo, featurize, fit, report, sample
-from latflow.cli.config import arguments_of, options_of
-from latflow.persistence import VERSION
-
-__all__ = ["main"]
+from latflow.cli.command import Command, with_options
+from latflow.cli.config import options_of
 
 KNOWN_ERRORS = (ValueError, OSError, ImportError, TypeError)
-COMMANDS = (demo, featurize, fit, sample, report)
-REPORT = "latflow report"
-HELP = {"-h", "--help"}
+
+app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+for command in (demo.demo, featurize.featurize, fit.fit, sample.sample, report.report):
+    app.command(cls=Command)(with_options(command))
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line each."""
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        print(f"latflow {latflow.__version__}")
+        raise typer.Exit
 
-    def error(self, message: str) -> NoReturn:
-        """Print one line and end with code 2."""
-        self.exit(2, f"{self.prog}: {message.rstrip('.')}.\n")
+
+@app.callback()
+def program(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=show_version, help="Print the version."
+    ),
+) -> None:
+    """Collective variables, metastable states and the equilibrium at every temperature."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,66 +51,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0, or 2 after an error that the user can cure; it is printed as one sentence.
     """
-    # pymbar greets every import with warnings about software that it does not find
-    logging.getLogger("pymbar").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            arguments = _parse(list(sys.argv[1:] if argv is None else argv))
-            arguments.run(arguments)
+            run = typer.main.get_command(app)
+            return run.main(argv, prog_name="latflow", standalone_mode=False) or 0
+        except typer.TyperException as error:
+            print(_usage(error), file=sys.stderr)
         except KNOWN_ERRORS as error:
             print(f"latflow: {_sentence(error)}", file=sys.stderr)
-            return 2
-    return 0
+    return 2
 
 
-def _parse(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line, then add what it leaves to the file named by --config."""
-    if HELP & set(argv):
-        _parser()[0].parse_args(argv)
-    probe, commands = _parser()
-    for command in commands.values():
-        for action in command._actions:
-            action.required, action.default = False, argparse.SUPPRESS
-    given = vars(probe.parse_known_args(argv)[0])
-    parser, commands = _parser()
-    names = ", ".join(commands)
-    if given.get("command") is None:
-        parser.error(f"Expected a command ({names}), got none; see latflow --help")
-    command = commands[given["command"]]
-    added = []
-    if "config" in given:
-        # a model named by hand leaves nothing of what the file says about fitting one
-        fitting = ["files", "temperature"] if "model" in given and command.prog == REPORT else []
-        taken = [*given, *fitting]
-        added = arguments_of(given["config"], given["command"], commands, given=taken)
-    arguments, unknown = parser.parse_known_args([*argv, *added])
-    if unknown:
+def _usage(error: Any) -> str:
+    """Say what is wrong with the command line and, where a name is unknown, which names exist."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    if error.ctx is None:
+        return f"latflow: {text}."
+    command = error.ctx.command
+    if isinstance(command, TyperGroup):
+        text += f"; the commands are {', '.join(command.commands)}, see latflow --help"
+    elif hasattr(error, "possibilities"):  # there is no such option
         exist = ", ".join(f"--{name}" for name in options_of(command))
-        command.error(f"Expected no {unknown[0]}; the options are {exist}")
-    arguments.parser = command
-    return arguments
-
-
-def _parser() -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
-    """Return the parser, and those of the commands by name."""
-    parser = Parser(
-        prog="latflow",
-        description="Collective variables, metastable states and the equilibrium at every "
-        "temperature, from simulations at one or a few.",
-    )
-    parser.add_argument("--version", action="version", version=f"latflow {VERSION}")
-    commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in COMMANDS:
-        command = module.add(commands)
-        command.set_defaults(run=module.run)
-        command.add_argument(
-            "--config", metavar="FILE",
-            help="TOML file with options by their long names, as in `lagtime = 10`, at its top or "
-            "in a table named after the command, which counts before the top; those of the command "
-            "line win",
-        )  # fmt: skip
-    return parser, dict(commands.choices)
+        text = f"Expected no {error.option_name}; the options are {exist}"
+    return f"{error.ctx.command_path}: {text}."
 
 
 def _sentence(error: Exception) -> str:
@@ -110,5 +83,5 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"latflow: warning: {message}", file=sys.stderr)

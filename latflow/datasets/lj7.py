@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from latflow._typing import AnySeed, FloatArray
 from latflow._validation import check_count, check_positive
-from latflow.datasets.walkers import RandomState, check_not_diverged, check_sizes, split_walkers
-
-__all__ = ["make_lj7"]
-
-FloatArray = NDArray[np.float64]
+from latflow.datasets.walkers import check_not_diverged, check_sizes, split_walkers
 
 _N_PARTICLES = 7
 _PAIR_I, _PAIR_J = np.triu_indices(_N_PARTICLES, 1)
 _N_PAIRS = len(_PAIR_I)
+_SIGNS = np.zeros((_N_PAIRS, _N_PARTICLES))  # of the two particles in each pair
+_SIGNS[range(_N_PAIRS), _PAIR_I], _SIGNS[range(_N_PAIRS), _PAIR_J] = 1, -1
+# To the vectors of pairs and those from the centre of mass
+_TO_VECTORS = np.concatenate([_SIGNS, np.eye(_N_PARTICLES) - 1 / _N_PARTICLES])
 _WALL_RADIUS, _WALL_STIFFNESS = 2.0, 100.0
 _COORDINATION_LENGTH = 1.5
 _BURN_IN_TIMES = (20.0, 60.0, 200.0)  # hot, cooling, settling: five relaxation times at T = 0.2
@@ -41,7 +42,7 @@ def make_lj7(
     time_step: float = 0.005,
     stride: int = 200,
     friction: float = 0.1,
-    random_state: RandomState = None,
+    random_state: AnySeed = None,
 ) -> Bunch:
     r"""Simulate seven Lennard-Jones particles in two dimensions.
 
@@ -110,7 +111,6 @@ def make_lj7(
     system.anneal(temperature)
     frames = system.run(-(-n_frames // n_walkers), stride, temperature)
     coordinates = split_walkers(frames, n_frames)
-    settings = n_walkers, n_frames, temperature, stride, time_step, friction
     return Bunch(
         trajectories=[_coordination_numbers(c) for c in coordinates],
         coordinates=coordinates,
@@ -118,27 +118,24 @@ def make_lj7(
         temperature=[temperature] * n_walkers,
         time_step=stride * time_step,
         feature_names=[f"coordination_{i}" for i in range(_N_PARTICLES)],
-        DESCR=_LJ7_DESCR.format(*settings),
+        DESCR=_LJ7_DESCR.format(n_walkers, n_frames, temperature, stride, time_step, friction),
     )
 
 
 def _squared_distances(coordinates: FloatArray) -> FloatArray:
-    """Squared distances of the 21 pairs, (n_frames, 21)."""
+    """Return squared distances of the 21 pairs, (n_frames, 21)."""
     vectors = coordinates[:, _PAIR_I] - coordinates[:, _PAIR_J]
     return np.asarray(np.square(vectors).sum(axis=-1))
 
 
 def _coordination_numbers(coordinates: FloatArray) -> FloatArray:
-    """Coordination numbers in ascending order, (n_frames, 7)."""
+    """Return coordination numbers in ascending order, (n_frames, 7)."""
     squared = _squared_distances(coordinates) / _COORDINATION_LENGTH**2
-    contact = 1 / (1 + squared**4)
-    member = np.zeros((_N_PAIRS, _N_PARTICLES))
-    member[np.arange(_N_PAIRS), _PAIR_I] = member[np.arange(_N_PAIRS), _PAIR_J] = 1
-    return np.sort(contact @ member, axis=1)
+    return np.sort(1 / (1 + squared**4) @ abs(_SIGNS), axis=1)
 
 
 def _lj7_energies(coordinates: FloatArray) -> FloatArray:
-    """Potential energy of pairs and wall, (n_frames,)."""
+    """Return the potential energy of pairs and wall, (n_frames,)."""
     attraction = _squared_distances(coordinates) ** -3
     centred = coordinates - coordinates.mean(axis=1, keepdims=True)
     beyond = np.maximum(np.linalg.norm(centred, axis=-1) - _WALL_RADIUS, 0)
@@ -146,58 +143,25 @@ def _lj7_energies(coordinates: FloatArray) -> FloatArray:
     return np.asarray(pairs + 0.5 * _WALL_STIFFNESS * np.square(beyond).sum(axis=1))
 
 
-class _LJ7Forces:
-    """Forces of all walkers at once, times a constant; buffers are reused from call to call.
+def _lj7_forces(positions: NDArray[Any], scale: float = 1.0) -> NDArray[Any]:
+    """Return the forces of all walkers at once, times a constant.
 
     Positions have shape (7, 2 * n_walkers): all x, then all y. One matrix maps them to the 21
     pair vectors and the 7 vectors from the centre of mass, its transpose maps forces along those
     vectors back to the particles, so the wall never pushes the centre of mass.
     """
-
-    @np.errstate(over="ignore")
-    def __init__(self, n_walkers: int, scale: float = 1.0, dtype: Any = np.float32) -> None:
-        matrix = np.zeros((_N_PAIRS + _N_PARTICLES, _N_PARTICLES))
-        matrix[np.arange(_N_PAIRS), _PAIR_I] = 1
-        matrix[np.arange(_N_PAIRS), _PAIR_J] = -1
-        matrix[_N_PAIRS:] = np.eye(_N_PARTICLES) - 1 / _N_PARTICLES
-        self._to_vectors = matrix.astype(dtype)
-        self._to_particles = np.ascontiguousarray(scale * matrix.T, dtype=dtype)
-        self._vectors = np.empty((len(matrix), 2, n_walkers), dtype)
-        self._squares = np.empty_like(self._vectors)
-        self._strength = np.empty((len(matrix), n_walkers), dtype)
-        self._attraction = np.empty((_N_PAIRS, n_walkers), dtype)
-        self._forces = np.empty((_N_PARTICLES, 2 * n_walkers), dtype)
-
-    def __call__(self, positions: NDArray[Any]) -> NDArray[Any]:
-        """Forces times the scale, in a buffer that the next call overwrites."""
-        vectors, squares, strength = self._vectors, self._squares, self._strength
-        flat = vectors.reshape(len(vectors), -1)
-        np.matmul(self._to_vectors, positions, out=flat)
-        np.square(vectors, out=squares)
-        np.add(squares[:, 0], squares[:, 1], out=strength)
-        self._pair_strength(strength[:_N_PAIRS])
-        self._wall_strength(strength[_N_PAIRS:])
-        np.multiply(vectors, strength[:, None], out=vectors)
-        return np.matmul(self._to_particles, flat, out=self._forces)
-
-    def _pair_strength(self, squared: NDArray[Any]) -> None:
-        """Replace r^2 by (48 / r^12 - 24 / r^6) / r^2."""
-        attraction = self._attraction
-        np.reciprocal(squared, out=squared)
-        np.multiply(squared, squared, out=attraction)
-        attraction *= squared
-        squared *= attraction
-        attraction *= 48
-        attraction -= 24
-        squared *= attraction
-
-    @staticmethod
-    def _wall_strength(squared: NDArray[Any]) -> None:
-        """Replace r^2 by -k (r - 2) / r, or zero within the wall."""
-        np.maximum(squared, _WALL_RADIUS**2, out=squared)
-        np.sqrt(squared, out=squared)
-        np.divide(_WALL_STIFFNESS * _WALL_RADIUS, squared, out=squared)
-        squared -= _WALL_STIFFNESS
+    to_vectors = _TO_VECTORS.astype(positions.dtype)
+    vectors = (to_vectors @ positions).reshape(len(to_vectors), 2, -1)
+    squared = vectors[:, 0] * vectors[:, 0] + vectors[:, 1] * vectors[:, 1]
+    inverse = 1 / squared[:_N_PAIRS]
+    attraction = inverse * inverse * inverse
+    strength = np.empty_like(squared)
+    strength[:_N_PAIRS] = inverse * attraction * (48 * attraction - 24)
+    beyond = np.sqrt(np.maximum(squared[_N_PAIRS:], _WALL_RADIUS**2))
+    strength[_N_PAIRS:] = _WALL_STIFFNESS * _WALL_RADIUS / beyond - _WALL_STIFFNESS
+    vectors *= strength[:, None]
+    to_particles = np.ascontiguousarray(scale * _TO_VECTORS.T, dtype=positions.dtype)
+    return np.asarray(to_particles @ vectors.reshape(len(vectors), -1))
 
 
 class _LangevinLJ7:
@@ -216,7 +180,6 @@ class _LangevinLJ7:
         self.positions = np.repeat(hexagon, n_walkers, axis=1).astype(np.float32)
         self._shift = np.zeros_like(self.positions)
         self._noise = np.empty_like(self.positions)
-        self._forces = _LJ7Forces(n_walkers, scale=time_step**2 / 2)
         self._time_step = time_step
         self._memory = np.exp(-friction * time_step)
         self._generator = generator
@@ -225,7 +188,7 @@ class _LangevinLJ7:
     def advance(self, n_steps: int, temperature: float) -> None:
         """Make n_steps; every now and then centre the clusters and look for divergence."""
         self._hottest = max(self._hottest, temperature)
-        # A thermal excursion into the wall by 12 standard deviations does not happen.
+        # a thermal excursion into the wall by 12 standard deviations does not happen.
         bound = _WALL_RADIUS + 12 * np.sqrt(self._hottest / _WALL_STIFFNESS)
         for done in range(0, n_steps, _CHECK_INTERVAL):
             self._make_steps(min(_CHECK_INTERVAL, n_steps - done), temperature)
@@ -239,7 +202,7 @@ class _LangevinLJ7:
         thermal = np.sqrt(temperature * (1 - self._memory**2))
         amplitude = np.float32(thermal * self._time_step / 2)
         for _ in range(n_steps):
-            shift += self._forces(positions)
+            shift += _lj7_forces(positions, self._time_step**2 / 2)
             positions += shift
             self._generator.standard_normal(out=noise, dtype=np.float32)
             noise *= amplitude
@@ -258,7 +221,7 @@ class _LangevinLJ7:
         self.advance(settling, temperature)
 
     def run(self, n_frames: int, stride: int, temperature: float) -> NDArray[np.float32]:
-        """Frames of shape (n_frames, n_walkers, 7, 2)."""
+        """Return frames of shape (n_frames, n_walkers, 7, 2)."""
         n_walkers = self.positions.shape[1] // 2
         frames = np.empty((n_frames, n_walkers, _N_PARTICLES, 2), np.float32)
         for frame in frames:

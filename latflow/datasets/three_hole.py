@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.linalg import eigsh, splu
+from scipy.special import logsumexp
 from sklearn.utils import Bunch
 
+from latflow._typing import AnySeed, FloatArray, IntArray
 from latflow._validation import check_count, check_positive
-from latflow.datasets.walkers import RandomState, check_not_diverged, check_sizes, split_walkers
-
-__all__ = [
-    "make_three_hole",
-    "three_hole_density",
-    "three_hole_populations",
-    "three_hole_potential",
-    "three_hole_timescales",
-    "three_hole_transition_matrix",
-]
-
-FloatArray = NDArray[np.float64]
+from latflow.datasets.walkers import check_not_diverged, check_sizes, split_walkers
 
 _BUMP_HEIGHTS = np.array([3.0, -3.0, -5.0, -5.0])
 _BUMP_CENTRES = np.array([[0.0, 1 / 3], [0.0, 5 / 3], [1.0, 0.0], [-1.0, 0.0]])
@@ -36,6 +26,7 @@ _GENERATOR_CELLS = 240
 _MATRIX_CELLS = 160
 _CONTOUR_POINTS = 12  # error of the exponential 3e-6, far below that of the cells
 _REACHED = 30.0  # k_B T above the minimum beyond which the generator has no cells
+_HELD = 45.0  # k_B T above zero, beyond which neither the grid nor the dynamics reaches
 _THREE_HOLE_BURN_IN = 5
 
 _THREE_HOLE_DESCR = """Overdamped Langevin dynamics in the three-hole potential.
@@ -112,7 +103,7 @@ def three_hole_density(x: ArrayLike, y: ArrayLike, temperature: float) -> FloatA
     >>> float(round(density.sum() * 0.05**2, 6))
     1.0
     """
-    temperature = _check_quadrature_temperature(temperature)
+    temperature = _check_temperature(temperature, 1e-4)
     return np.exp(-three_hole_potential(x, y) / temperature - _log_partition(temperature))
 
 
@@ -153,10 +144,10 @@ def three_hole_populations(
     >>> three_hole_populations(1.0, assign=lambda points: (points[:, 0] > 0).astype(int)).round(3)
     array([0.5, 0.5])
     """
-    temperature = _check_quadrature_temperature(temperature)
+    temperature = _check_temperature(temperature, 1e-4)
     axis, probability, _ = _boltzmann_grid(temperature)
     points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    labels = _check_labels((assign or _hole_labels)(points), len(points))
+    labels = _labels_of(assign, points)
     return np.asarray(np.bincount(labels, weights=probability.ravel()), dtype=np.float64)
 
 
@@ -195,7 +186,7 @@ def three_hole_timescales(temperature: float, n_timescales: int = 2) -> FloatArr
     >>> three_hole_timescales(1.0).round(1)
     array([2.5, 0.8])
     """
-    temperature = _check_generator_temperature(temperature)
+    temperature = _check_temperature(temperature, 0.1)
     n_timescales = check_count(n_timescales, "n_timescales")
     points, half, symmetric = _symmetric_generator(temperature, _GENERATOR_CELLS)
     # the stationary vector itself: a start without randomness needs others
@@ -251,20 +242,20 @@ def three_hole_transition_matrix(
            [0.1, 0.8, 0.1],
            [0.1, 0.1, 0.8]])
     """
-    temperature, time = _check_generator_temperature(temperature), check_positive(time, "time")
+    temperature, time = _check_temperature(temperature, 0.1), check_positive(time, "time")
     points, half, symmetric = _symmetric_generator(temperature, _MATRIX_CELLS)
-    labels = _check_labels((assign or _hole_labels)(points), len(points))
+    labels = _labels_of(assign, points)
     root = np.exp(half.min() - half)
-    member = root[:, None] * np.eye(int(labels.max()) + 1)[labels]
-    reached = np.zeros_like(member)
+    indicator = root[:, None] * np.eye(int(labels.max()) + 1)[labels]
+    reached = np.zeros_like(indicator)
     angles = np.pi / _CONTOUR_POINTS * np.arange(1, _CONTOUR_POINTS, 2)  # its upper half
     nodes = _CONTOUR_POINTS * (0.1309 - 0.1194 * angles**2 + 0.25j * angles)
     slopes = 0.25 + 0.2388j * angles
     for node, slope in zip(nodes, slopes, strict=True):
         shifted = time * symmetric + node * sparse.identity(len(half))
-        solved = splu(shifted.tocsc()).solve(member.astype(np.complex128))
+        solved = splu(shifted.tocsc()).solve(indicator.astype(np.complex128))
         reached += 2 * np.real(np.exp(node) * slope * solved)
-    flux = member.T @ reached
+    flux = indicator.T @ reached
     with np.errstate(invalid="ignore"):
         return np.asarray(flux / flux.sum(axis=1, keepdims=True))
 
@@ -276,7 +267,7 @@ def make_three_hole(
     n_walkers: int = 50,
     time_step: float = 0.005,
     stride: int = 20,
-    random_state: RandomState = None,
+    random_state: AnySeed = None,
 ) -> Bunch:
     r"""Simulate overdamped Langevin dynamics in the three-hole potential.
 
@@ -329,15 +320,13 @@ def make_three_hole(
     0.1
     """
     n_frames, n_walkers = check_sizes(n_frames, n_walkers)
-    temperature = _check_quadrature_temperature(temperature)
+    temperature = _check_temperature(temperature, 1e-4)
     time_step, stride = check_positive(time_step, "time_step"), check_count(stride, "stride")
     generator = np.random.default_rng(random_state)
     positions = _draw_boltzmann(n_walkers, temperature, generator)
-    frames = _run_overdamped(
-        positions, -(-n_frames // n_walkers), temperature, time_step, stride, generator
-    )
+    n_each = -(-n_frames // n_walkers)
+    frames = _run_overdamped(positions, n_each, temperature, time_step, stride, generator)
     coordinates = split_walkers(frames, n_frames)
-    description = _THREE_HOLE_DESCR.format(n_walkers, n_frames, temperature, stride, time_step)
     return Bunch(
         trajectories=[c.copy() for c in coordinates],
         coordinates=coordinates,
@@ -345,72 +334,62 @@ def make_three_hole(
         temperature=[temperature] * n_walkers,
         time_step=stride * time_step,
         feature_names=["x", "y"],
-        DESCR=description,
+        DESCR=_THREE_HOLE_DESCR.format(n_walkers, n_frames, temperature, stride, time_step),
     )
 
 
-def _check_quadrature_temperature(temperature: object) -> float:
+def _check_temperature(temperature: object, lowest: float) -> float:
     value = check_positive(temperature, "temperature")
-    if value < 1e-4:
-        raise ValueError(f"Expected `temperature` to be at least 0.0001, got {temperature!r}.")
+    if value < lowest:
+        raise ValueError(f"Expected `temperature` to be at least {lowest}, got {temperature!r}.")
     return value
 
 
-def _check_generator_temperature(temperature: object) -> float:
-    value = check_positive(temperature, "temperature")
-    if value < 0.1:
-        raise ValueError(f"Expected `temperature` to be at least 0.1, got {temperature!r}.")
-    return value
-
-
-def _check_labels(values: ArrayLike, n_points: int) -> NDArray[np.int64]:
-    labels = np.asarray(values)
-    if labels.shape != (n_points,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+def _labels_of(assign: Callable[[FloatArray], ArrayLike] | None, points: FloatArray) -> IntArray:
+    """Return the state of each point, checked."""
+    labels = np.asarray((assign or _hole_labels)(points))
+    if labels.shape != (len(points),) or labels.dtype.kind not in "iu" or labels.min() < 0:
         raise ValueError(
-            f"Expected `assign` to return integers >= 0 of shape ({n_points},), "
+            f"Expected `assign` to return integers >= 0 of shape ({len(points)},), "
             f"got {labels.dtype} of shape {labels.shape}."
         )
     return labels.astype(np.int64)
 
 
-def _symmetric_generator(temperature: float, n_cells: int) -> tuple[FloatArray, FloatArray, Any]:
-    """Centres of the cells (n, 2), V / (2 T) there, and minus the generator, symmetrised."""
-    half_width = float((5 * (_REACHED * temperature + 7)) ** 0.25 + 1 / 3)
-    cell = 2 * half_width / n_cells
-    axis = -half_width + cell * (np.arange(n_cells) + 0.5)
-    energy = three_hole_potential(axis[:, None], axis)
+def _symmetric_generator(
+    temperature: float, n_cells: int
+) -> tuple[FloatArray, FloatArray, sparse.csc_matrix]:
+    """Return centres of the cells (n, 2), V / (2 T) there, and minus the generator, symmetrised."""
+    axis, cell, energy = _grid(temperature, _REACHED, n_cells)
     inside = energy < energy.min() + _REACHED * temperature
-    number = np.where(inside, np.cumsum(inside.ravel()).reshape(inside.shape) - 1, -1)
-    pairs = [(number[1:], number[:-1]), (number[:, 1:], number[:, :-1])]
-    i, j = (np.concatenate([p[k].ravel() for p in pairs]) for k in (0, 1))
-    i, j = i[(i >= 0) & (j >= 0)], j[(i >= 0) & (j >= 0)]
-    rows, columns = np.concatenate([i, j]), np.concatenate([j, i])
+    line = sparse.diags([1.0, 1.0], [-1, 1], shape=(n_cells, n_cells))
+    rate = temperature / cell**2 * sparse.kronsum(line, line, format="csc")
+    rate = rate[inside.ravel()][:, inside.ravel()]
     half = energy[inside] / (2 * temperature)
-    rate = temperature / cell**2
-    leaving = np.bincount(rows, weights=rate * np.exp(half[rows] - half[columns]))
-    symmetric = sparse.diags(leaving) - sparse.csc_matrix(
-        (np.full(len(rows), rate), (rows, columns)), shape=(len(half), len(half))
-    )
+    root = np.exp(half - half.min())
+    symmetric = sparse.diags(root * (rate @ (1 / root))) - rate
     return np.asarray(axis[np.argwhere(inside)]), np.asarray(half), symmetric.tocsc()
 
 
-def _half_width(temperature: float) -> float:
-    """Half the side of a box around the origin that holds all but exp(-45) of the density."""
-    # V > 0.2 x^4 - 11 and the deepest hole is at -4; the margin takes care of y - 1/3.
-    return float((5 * (45 * temperature + 7)) ** 0.25 + 1 / 3)
+def _half_width(temperature: float, reached: float) -> float:
+    """Return half the side of a box that holds what is less than `reached` k_B T above 0."""
+    # V > 0.2 x^4 - 11 and the deepest hole is at -4; the margin takes care of y - 1/3
+    return float((5 * (reached * temperature + 7)) ** 0.25 + 1 / 3)
+
+
+def _grid(temperature: float, reached: float, n_cells: int) -> tuple[FloatArray, float, FloatArray]:
+    """Return cell centres of one axis, the side of a cell, and the energy in all cells."""
+    cell = 2 * _half_width(temperature, reached) / n_cells
+    axis = np.asarray(cell * (np.arange(n_cells) + 0.5 - n_cells / 2))
+    return axis, cell, three_hole_potential(axis[:, None], axis)
 
 
 def _boltzmann_grid(temperature: float) -> tuple[FloatArray, FloatArray, float]:
-    """Cell centres of one axis, probability of each cell, logarithm of the partition function."""
-    half_width = _half_width(temperature)
-    cell = 2 * half_width / _GRID_CELLS
-    axis = np.asarray(-half_width + cell * (np.arange(_GRID_CELLS) + 0.5), dtype=np.float64)
-    energy = three_hole_potential(axis[:, None], axis)
-    lowest = float(energy.min())
-    weight = np.exp((lowest - energy) / temperature)
-    total = float(weight.sum())
-    log_partition = float(np.log(total * cell**2)) - lowest / temperature
-    return axis, weight / total, log_partition
+    """Return cell centres of one axis, probability of each cell, log of the partition function."""
+    axis, cell, energy = _grid(temperature, _HELD, _GRID_CELLS)
+    log_weight = -energy / temperature
+    log_total = logsumexp(log_weight)
+    return axis, np.exp(log_weight - log_total), float(log_total + 2 * np.log(cell))
 
 
 @lru_cache(maxsize=128)
@@ -418,26 +397,24 @@ def _log_partition(temperature: float) -> float:
     return _boltzmann_grid(temperature)[2]
 
 
-def _hole_labels(points: FloatArray) -> NDArray[np.intp]:
-    """Hole of each point: 0 upper, 1 left, 2 right."""
+def _hole_labels(points: FloatArray) -> IntArray:
+    """Return the hole of each point: 0 upper, 1 left, 2 right."""
     x, y = points.T
     slope = (_SADDLE[1] - _HILL[1]) / _SADDLE[0]
-    side = np.where(x < 0, 1, 2)
-    return np.where(y > _HILL[1] + slope * np.abs(x), 0, side)
+    return np.where(y > _HILL[1] + slope * np.abs(x), 0, np.where(x < 0, 1, 2))
 
 
 def _draw_boltzmann(n: int, temperature: float, generator: np.random.Generator) -> FloatArray:
-    """Points of shape (2, n) from the Boltzmann density, constant within a grid cell."""
+    """Return points of shape (2, n) from the Boltzmann density, constant within a grid cell."""
     axis, probability, _ = _boltzmann_grid(temperature)
-    cumulative = np.cumsum(probability)
-    cells = np.searchsorted(cumulative, generator.random(n) * cumulative[-1], side="right")
+    cells = generator.choice(probability.size, n, p=probability.ravel())
     jitter = (generator.random((2, n)) - 0.5) * (axis[1] - axis[0])
     centres = axis[np.stack(np.unravel_index(cells, probability.shape))]
     return np.asarray(centres + jitter)
 
 
 def _three_hole_gradient(positions: FloatArray) -> FloatArray:
-    """Gradient of the potential at positions of shape (2, n_points)."""
+    """Return the gradient of the potential at positions of shape (2, n_points)."""
     from_bump = positions - _BUMP_CENTRES[:, :, None]
     bump = _BUMP_HEIGHTS[:, None] * np.exp(-np.square(from_bump).sum(axis=1))
     from_centre = positions - _QUARTIC_CENTRE[:, None]
@@ -454,9 +431,9 @@ def _run_overdamped(
     stride: int,
     generator: np.random.Generator,
 ) -> FloatArray:
-    """Frames of shape (n_frames, n_walkers, 2), by the Leimkuhler-Matthews integrator."""
+    """Return frames of shape (n_frames, n_walkers, 2), by the Leimkuhler-Matthews integrator."""
     frames = np.empty((n_frames, positions.shape[1], 2))
-    amplitude, bound = np.sqrt(temperature * time_step / 2), _half_width(temperature)
+    amplitude, bound = np.sqrt(temperature * time_step / 2), _half_width(temperature, _HELD)
     noise = amplitude * generator.standard_normal(positions.shape)
     for k in range(-_THREE_HOLE_BURN_IN, n_frames):
         for _ in range(stride):

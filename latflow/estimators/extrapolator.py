@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from sklearn.base import (
     BaseEstimator,
@@ -16,9 +18,12 @@ from sklearn.base import (
     clone,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from latflow._typing import BoolArray, FloatArray, IntArray, RandomState
 from latflow._validation import (
     check_count,
     check_latent_points,
@@ -28,57 +33,60 @@ from latflow._validation import (
     check_temperature,
     check_temperatures_for,
     check_widths,
+    warn,
     whole_or_nothing,
 )
 from latflow.estimators import seam
-from latflow.estimators.features import Standardised, small
-from latflow.estimators.generator import train_generator
-from latflow.estimators.latf import LaTFEstimator
-from latflow.estimators.processes import check_alone
-from latflow.estimators.reweighting import (
+from latflow.estimators.enthalpy import N_NETWORKS, learn_enthalpy
+from latflow.estimators.latf import ENERGY_UNITS, LaTFEstimator
+from latflow.estimators.validation import cross_check, validate
+from latflow.nn.conditional import ConditionalDensity, train_conditional
+from latflow.nn.training import Plan, thin, torch_for_fit
+from latflow.thermodynamics import (
     Energies,
+    Ensemble,
     LogLinear,
-    Pooled,
+    MeltingTemperature,
+    Pool,
     Route,
-    learn_log_linear,
-    mixture_of,
-    tilted_log_linear,
+    Weighting,
+    pool_of,
 )
-from latflow.estimators.stages import thin, weighted_moments
-from latflow.estimators.trust import TrustMixin, warn_unsupported
-from latflow.nn.model import ConditionalDensity
-from latflow.nn.training import Plan
-from latflow.thermodynamics import Mixture, Replicate
 from latflow.trajectories import (
     FRAME_METADATA,
     Frames,
-    Rows,
-    TrajectoryListMixin,
     gather_frames,
-    held_out_rows,
-    independent_blocks,
-    is_trajectory_list,
+    list_aware,
+    per_trajectory,
     return_memory,
-    time_segments,
 )
-from latflow.units import Units
-
-__all__ = ["TemperatureExtrapolator"]
+from latflow.units import BOLTZMANN_CONSTANT, Units
 
 METHODS = ("enthalpy", "tilted", "mbar")
 INPUTS = ("features", "cvs")
-UNITS = ("energy", "kT")
-COLDER, HOTTER = 0.8, 1.5  # default range of the generator, in simulated temperatures
 SUPPORT_QUANTILE = 1e-3
 MOST_JUDGED = 5000
 FEWEST_BOOTSTRAPS = 10
+N_NODES = 32  # inverse temperatures that the conditional flow is trained at
+JUDGED_A_NODE = 256
+UNNAMED = (
+    "Expected a model fitted with `temperature`: fit was given none, so the model knows one "
+    "unnamed temperature only. Pass `temperature` (one per trajectory) to fit."
+)
 
-FloatArray = NDArray[np.float64]
+
+def _last_has(name: str) -> Callable[[TemperatureExtrapolator], bool]:
+    """Return a check whether the last step of the estimator has a method."""
+
+    def check(self: TemperatureExtrapolator) -> bool:
+        estimator = getattr(self, "estimator_", self.estimator)
+        return estimator is None or hasattr(_steps_of(estimator)[1], name)
+
+    return check
 
 
+@list_aware
 class TemperatureExtrapolator(
-    TrajectoryListMixin,
-    TrustMixin,
     ClassNamePrefixFeaturesOutMixin,
     MetaEstimatorMixin,
     TransformerMixin,
@@ -86,33 +94,39 @@ class TemperatureExtrapolator(
 ):
     """The equilibrium of learned collective variables at temperatures never simulated.
 
-    Fits a clone of its LaTFEstimator on simulations at two temperatures or more. The density of
-    its collective variables is log-linear in the inverse temperature up to heat-capacity terms,
-    so every training frame has a weight at every temperature, and a flow that reads the inverse
+    Fits a clone of its estimator on simulations at two temperatures or more. The density of its
+    collective variables is log-linear in the inverse temperature up to heat-capacity terms, so
+    every training frame has a weight at every temperature, and a flow that reads the inverse
     temperature, trained on frames drawn with these weights, generates directly.
 
     Parameters
     ----------
-    estimator : LaTFEstimator, optional
-        A default one if not given; one inside sklearn.frozen.FrozenEstimator is used as it is.
+    estimator : transformer, optional
+        What gives the collective variables by `transform`, and the states by `predict` if it has
+        that: a LaTFEstimator (a default one if not given), a Pipeline that ends in one, deeptime's
+        TICA in :class:`~latflow.FromDeeptime`, PCA. One inside sklearn.frozen.FrozenEstimator is
+        used as it is.
     method : {"enthalpy", "tilted", "mbar"}, default="enthalpy"
         "enthalpy" learns h, the mean potential energy (constant volume) or enthalpy (constant
         pressure) of what it reads, by telling the temperatures apart, and needs no energies.
         "tilted" is the estimator's own flow, whose base widens with temperature (the paper's
         model). "mbar" takes the potential energy of every frame.
     enthalpy_input : {"features", "cvs"}, default="features"
-        What h reads: all features, or the collective variables only. Features predict better where
-        temperatures overlap in them; with hundreds of features that hardly overlap, take "cvs".
+        What h reads: all features that reach the last step of the estimator, or the collective
+        variables only. Features predict better where temperatures overlap in them.
     n_bootstraps : int, default=20
         Bootstraps over blocks that solve for h anew, at least 10; error bars are their spread. With
         0 error bars hold h fixed and are too small where it decides.
-    hidden_heat_capacity : float, default=0.15
-        With "enthalpy" at two temperatures: a state's heat capacity that these cannot show, as a
-        share of the one that they do, of either sign; one standard deviation of it enters the error
-        bars. 0 for none. docs/trust.md says what the default rests on.
+    heat_capacity_prior : float, default=0.5
+        With "enthalpy" at two temperatures: one standard deviation of the heat capacity of a state
+        that these cannot show, in k_B; it is part of the error bars. The default is that of one
+        quadratic degree of freedom; 0 for none.
     temperature_range : tuple of float, optional
         Lowest and highest temperature that `sample` and `log_density` serve; 0.8 times the lowest
         to 1.5 times the highest simulated one if not given. Not needed by "tilted".
+    boltzmann_constant : float, optional
+        In kJ/mol/K, or 1.0 for reduced units; that of the LaTFEstimator inside, or kJ/mol/K, if not
+        given.
     n_transforms : int, default=3
         Couplings of the conditional flow.
     hidden_features : tuple of int, default=(32, 32)
@@ -122,17 +136,33 @@ class TemperatureExtrapolator(
     learning_rate : float, default=1e-2
     batch_size : int, default=1024
     random_state : int, RandomState or None, default=None
+        Also seeds every `random_state` inside `estimator` that is None.
 
     Attributes
     ----------
-    estimator_ : LaTFEstimator
+    estimator_ : transformer
+        The fitted estimator.
+    ensemble_ : latflow.thermodynamics.Ensemble or None
+        What answers at any temperature; None for a model fitted without temperatures.
     temperatures_ : ndarray of shape (n_temperatures,)
+        Simulated temperatures; empty if `fit` was given none.
     temperature_range_ : tuple of float
         Lowest and highest temperature that `sample` and `log_density` serve.
+    reference_temperature_ : float or None
+        What `temperature=None` means.
+    z_ : ndarray of shape (n_frames, n_components)
+        Collective variables of the training frames.
+    labels_ : ndarray of shape (n_frames,), or list of them
+        State of each training frame, as the frames came; None without states.
+    n_states_, n_components_, lagtime_, units_, converged_
+        As a LaTFEstimator has them.
     density_ : torch.nn.Module or None
         The conditional flow; None for "tilted" or without temperatures.
     history_ : list of dict
-        As LaTFEstimator's, of h and of the conditional flow.
+        The estimator's, if it has one, and that of h and of the conditional flow.
+    n_iter_ : int
+        Optimiser steps of the conditional flow, at most `max_iter`; 1 where none is trained, the
+        least that scikit-learn allows.
     n_features_in_, feature_names_in_
 
     References
@@ -145,39 +175,41 @@ class TemperatureExtrapolator(
     >>> from latflow import LaTFEstimator, TemperatureExtrapolator
     >>> from latflow.datasets import make_three_hole
     >>> cold, hot = (make_three_hole(1000, temperature=t, random_state=0) for t in (0.8, 1.4))
-    >>> latf = LaTFEstimator(lagtime=5, max_iter=200, boltzmann_constant=1.0, random_state=0)
-    >>> model = TemperatureExtrapolator(latf, max_iter=40).fit(
+    >>> latf = LaTFEstimator(lagtime=5, max_iter=320, boltzmann_constant=1.0, random_state=0)
+    >>> model = TemperatureExtrapolator(latf, n_bootstraps=10, max_iter=40).fit(
     ...     cold.trajectories + hot.trajectories, temperature=cold.temperature + hot.temperature
     ... )
     >>> model.sample(3, temperature=1.0, random_state=0).shape
     (3, 2)
     """
 
-    __metadata_request__fit = dict.fromkeys((*FRAME_METADATA, "energy"), True)
+    __metadata_request__fit = dict.fromkeys((*FRAME_METADATA, "energy", "states"), True)
     __metadata_request__score = dict.fromkeys(FRAME_METADATA[:4], True) | {"sample_weight": None}
 
     def __init__(
         self,
-        estimator: LaTFEstimator | FrozenEstimator | None = None,
+        estimator: BaseEstimator | None = None,
         *,
         method: str = "enthalpy",
         enthalpy_input: str = "features",
         n_bootstraps: int = 20,
-        hidden_heat_capacity: float = 0.15,
+        heat_capacity_prior: float = 0.5,
         temperature_range: tuple[float, float] | None = None,
+        boltzmann_constant: float | None = None,
         n_transforms: int = 3,
         hidden_features: tuple[int, ...] = (32, 32),
         max_iter: int = 700,
         learning_rate: float = 1e-2,
         batch_size: int = 1024,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
         self.method = method
         self.enthalpy_input = enthalpy_input
         self.n_bootstraps = n_bootstraps
-        self.hidden_heat_capacity = hidden_heat_capacity
+        self.heat_capacity_prior = heat_capacity_prior
         self.temperature_range = temperature_range
+        self.boltzmann_constant = boltzmann_constant
         self.n_transforms = n_transforms
         self.hidden_features = hidden_features
         self.max_iter = max_iter
@@ -189,21 +221,23 @@ class TemperatureExtrapolator(
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
+        X: object,
+        y: object = None,
         *,
-        temperature: Any = None,
-        energy: Any = None,
+        temperature: object = None,
+        energy: object = None,
         trajectory: ArrayLike | None = None,
         frame: ArrayLike | None = None,
-        weights: Any = None,
-        initial_states: Any = None,
+        weights: object = None,
+        initial_states: object = None,
+        states: object = None,
     ) -> Self:
         """Fit the estimator, the frames' weights at any temperature and the generator.
 
         Parameters
         ----------
         X : list of array_like of shape (n_frames_i, n_features), or array_like
+            With a Pipeline, whatever its first step takes.
         y : ignored
         temperature : list or array_like
             As for LaTFEstimator.fit; at least two values for "enthalpy" and "mbar".
@@ -213,6 +247,9 @@ class TemperatureExtrapolator(
             energies, which need it, beside those without.
         trajectory, frame, weights, initial_states
             As for LaTFEstimator.fit.
+        states : list or array_like of int, optional
+            State of each frame, from 0: labels of the user's own, for all questions about states.
+            The estimator's `predict` if not given.
 
         Returns
         -------
@@ -223,51 +260,26 @@ class TemperatureExtrapolator(
         ValueError
             For parameters or data that do not fit, before anything is learned.
         """
-        check_alone("TemperatureExtrapolator")
         self._check_parameters()
-        metadata = {
-            "trajectory": trajectory,
-            "frame": frame,
-            "temperature": temperature,
-            "weights": weights,
-            "initial_states": initial_states,
-        }
-        gather = partial(gather_frames, self, X, lagtime=None, energy=energy, **metadata)
         with whole_or_nothing(self):
-            frames = gather(reset=True)
-            self._check_data(frames)
             rs = check_random_state(self.random_state)
-            if isinstance(frames.X, Rows):
-                del frames  # memory for the estimator's own; they are quickly gathered again
-                self.estimator_ = self._fit_estimator(X, metadata)
-                return_memory()
-                frames = gather(reset=False)
-            else:
-                self.estimator_ = self._fit_estimator(X, metadata)
-            self._fit(frames, is_trajectory_list(X), rs)
+            self.estimator_ = self._prepared(rs)
+            frames = self._gather(
+                X, reset=True, trajectory=trajectory, frame=frame, temperature=temperature,
+                weights=weights, initial_states=initial_states, energy=energy, states=states,
+            )  # fmt: skip
+            self.temperatures_ = frames.temperatures if frames.named else np.empty(0)
+            check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
+            pool = pool_of(frames, self.units_)
+            frozen = isinstance(self.estimator, FrozenEstimator) or _is_frozen(self.estimator_)
+            self.z_, labels = self._variables(frames, fit=not frozen)
+            labels = labels if frames.states is None else frames.states
+            self._fit_answers(frames, pool, labels, rs)
         return self
 
-    def _fit(self, frames: Frames, as_list: bool, rs: np.random.RandomState) -> None:
-        """Fit what comes on top of the estimator, on checked data."""
-        self._n_features_out = self.estimator_.n_components
-        self._lengths = np.bincount(frames.trajectory) if as_list else None
-        self.z_ = self.estimator_._encode(frames.X)
-        self.labels_ = self.estimator_.predict_latent(self.z_)
-        self.history_: list[dict[str, Any]] = []
-        self.density_: ConditionalDensity | None = None
-        self._answer: tuple[Route, Mixture] | None = None
-        self._replicates: tuple[tuple[Route, Replicate], ...] = ()
-        self._hidden: FloatArray | None = None
-        self._mbar: tuple[Route, Mixture] | None = None
-        n_steps = 0
-        if frames.temperature is not None:
-            self._fit_weights(frames, rs)
-            if self.method != "tilted":
-                n_steps = self._fit_density(int(rs.randint(2**31 - 1)))
-            every = thin(np.arange(len(self.z_)), MOST_JUDGED)
-            levels = self.pooled_log_density(self.z_[every])
-            self._support_level = float(np.quantile(levels, SUPPORT_QUANTILE))
-        self.n_iter_ = self.estimator_.n_iter_ + n_steps
+    def fit_transform(self, X: object, y: object = None, **metadata: Any) -> Any:
+        """Fit, then return the collective variables of X; metadata as for :meth:`fit`."""
+        return self.fit(X, y, **metadata).transform(X)
 
     def _check_parameters(self) -> None:
         check_option(self.method, "method", METHODS)
@@ -280,176 +292,278 @@ class TemperatureExtrapolator(
         for name in ("n_transforms", "max_iter", "batch_size"):
             check_count(getattr(self, name), name)
         check_positive(self.learning_rate, "learning_rate")
-        check_positive(self.hidden_heat_capacity, "hidden_heat_capacity", allow_zero=True)
+        check_positive(self.heat_capacity_prior, "heat_capacity_prior", allow_zero=True)
         check_widths(self.hidden_features, "hidden_features")
         if self.temperature_range is not None:
             check_range(self.temperature_range, "temperature_range")
-        inner = self.estimator
-        inner = inner.estimator if isinstance(inner, FrozenEstimator) else inner
-        if inner is not None and not isinstance(inner, LaTFEstimator):
+        if self.boltzmann_constant is not None:
+            check_positive(self.boltzmann_constant, "boltzmann_constant")
+        last = LaTFEstimator() if self.estimator is None else _steps_of(self.estimator)[1]
+        if not hasattr(last, "transform"):
             raise TypeError(
-                f"Expected `estimator` to be a LaTFEstimator, got {type(inner).__name__}."
+                "Expected `estimator` to be a transformer, as LaTFEstimator is, got "
+                f"{type(last).__name__}."
+            )
+        if self.method == "tilted" and not isinstance(last, LaTFEstimator):
+            raise TypeError(
+                "Expected `estimator` to end in a LaTFEstimator for method='tilted', got "
+                f"{type(last).__name__}."
             )
 
-    def _check_data(self, frames: Frames) -> None:
-        given = frames.temperature
-        self.temperatures_ = np.empty(0) if given is None else np.unique(given)
-        check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
-        for t in self.temperatures_:
-            if frames.weights[frames.temperature == t].sum() == 0:
-                raise ValueError(
-                    f"Expected some positive `weights` at temperature {t:g}, got none."
-                )
+    def _prepared(self, rs: np.random.RandomState) -> Any:
+        """Return the estimator to fit, its free seeds set, or the fitted one that is frozen."""
         if isinstance(self.estimator, FrozenEstimator):
-            self.estimator.estimator._check_frames(frames.X[:1])
-
-    def _fit_estimator(self, X: Any, metadata: dict[str, Any]) -> LaTFEstimator:
-        if isinstance(self.estimator, FrozenEstimator):
-            fitted: LaTFEstimator = self.estimator.estimator
-            return fitted
+            return self.estimator.estimator
         estimator = LaTFEstimator() if self.estimator is None else clone(self.estimator)
-        return estimator.fit(X, **metadata)
+        parameters = estimator.get_params(deep=True)
+        frozen = tuple(f"{k}__" for k, v in parameters.items() if isinstance(v, FrozenEstimator))
+        free = sorted(
+            name
+            for name, value in parameters.items()
+            if name.split("__")[-1] == "random_state" and value is None
+            and not name.startswith(frozen)
+        )  # fmt: skip
+        return estimator.set_params(**{name: int(rs.randint(2**31 - 1)) for name in free})
 
-    def _fit_weights(self, frames: Frames, rs: np.random.RandomState) -> None:
-        """Learn or take each frame's reduced energy and solve for the f_k, for every member."""
+    @property
+    def _last(self) -> Any:
+        """The fitted last step of the estimator, which gives the collective variables."""
+        return _steps_of(self.estimator_)[1]
+
+    def _gather(self, X: object, *, reset: bool, **metadata: Any) -> Frames:
+        """Return the frames, with the features that reach the estimator's last step."""
+        steps, _ = _steps_of(self.estimator_)
+        fit = reset and not isinstance(self.estimator, FrozenEstimator)
+        for step in steps:
+            X = _passed(step, X, metadata) if fit else step.transform(X)
+        if not steps:
+            return gather_frames(self, X, reset=reset, **metadata)
+        if reset:
+            for name in ("n_features_in_", "feature_names_in_"):
+                if hasattr(steps[0], name):
+                    setattr(self, name, getattr(steps[0], name))
+        return gather_frames(BaseEstimator(), X, reset=True, **metadata)
+
+    def _variables(self, frames: Frames, *, fit: bool) -> tuple[FloatArray, IntArray | None]:
+        """Return variables and states of frames, by the estimator's last step, fitted if asked."""
+        last = self._last
+        if isinstance(last, LaTFEstimator):
+            if fit:
+                return last._fit(frames)
+            last._check_frames(frames.X[:1])
+            z = last._encode(frames.X)
+            return z, last.predict_latent(z)
+        X = frames.X[:]
+        if frames.feature_names is not None:
+            X = pd.DataFrame(X, columns=frames.feature_names)
+        if fit:
+            metadata = {name: getattr(frames, name) for name in ("trajectory", "frame", "weights")}
+            last.fit(X, **{k: v for k, v in metadata.items() if has_fit_parameter(last, k)})
+        z = np.asarray(last.transform(X), dtype=np.float64).reshape(len(frames), -1)
+        labels = np.asarray(last.predict(X), np.int64) if hasattr(last, "predict") else None
+        return z, labels
+
+    def _fit_answers(
+        self, frames: Frames, pool: Pool, labels: IntArray | None, rs: np.random.RandomState
+    ) -> None:
+        """Fit what answers at any temperature, from checked frames, variables and states."""
+        self._n_features_out = self.z_.shape[1]
+        self.labels_ = None if labels is None else frames.split(labels)
+        counted = 0 if labels is None else int(labels.max()) + 1
+        self.n_states_ = max(counted, getattr(self._last, "n_states_", 0))
+        self.history_ = list(getattr(self._last, "history_", []))
+        self.manifest_ = frames.manifest
+        self.density_: ConditionalDensity | None = None
+        self.ensemble_: Ensemble | None = None
+        self.n_iter_ = 1
+        if not frames.named:
+            return
         rng = np.random.default_rng(rs.randint(2**31 - 1))
-        fraction = self.estimator_.validation_fraction
-        self._pooled = pooled = Pooled(
-            betas=self._beta(self.temperatures_),
-            origin=small(np.searchsorted(self.temperatures_, np.asarray(frames.temperature))),
-            weights=frames.weights,
-            blocks=small(independent_blocks(frames)),
-            held_out=held_out_rows(frames, fraction, self.estimator_.lagtime, rng),
-        )
-        route = self._learn_route(frames, pooled, rs, rng)
+        fraction = getattr(self._last, "validation_fraction", 0.1)
+        held_out = frames.held_out(fraction, self.lagtime_, rng)
+        self.ensemble_ = self._learn_ensemble(frames, pool, labels, held_out, rs, rng)
         return_memory()
-        self._answer = route, mixture_of(route, pooled)
+        segments = frames.segments()
+        self._order = np.concatenate(segments).astype(np.int32)
+        self._cuts = np.cumsum(list(map(len, segments)))[:-1]
+        if self.method != "tilted":
+            self._fit_density(held_out, int(rs.randint(2**31 - 1)))
+        every = thin(np.arange(len(self.z_)), MOST_JUDGED)
+        levels = self.pooled_log_density(self.z_[every])
+        self._support_level = float(np.quantile(levels, SUPPORT_QUANTILE))
+
+    def _learn_ensemble(
+        self,
+        frames: Frames,
+        pool: Pool,
+        labels: IntArray | None,
+        held_out: BoolArray,
+        rs: np.random.RandomState,
+        rng: np.random.Generator,
+    ) -> Ensemble:
+        """Learn or take each frame's reduced energy, and solve for the f_k."""
+        bootstraps: list[Weighting] = []
+        yardstick, capacities = None, None
+        route: Route
         if self.method == "enthalpy":
-            self._hidden = self._hidden_heat_capacities(*self._answer)
-        segments = time_segments(frames.trajectory, frames.frame, np.asarray(frames.temperature))
-        self._order, self._cuts = (
-            small(np.concatenate(segments)),
-            np.cumsum(list(map(len, segments)))[:-1],
+            route, bootstraps = self._learn_enthalpy(frames, pool, held_out, rs, rng)
+            if len(self.temperatures_) == 2 and self.n_states_ > 1 and self.heat_capacity_prior:
+                capacities = np.full(self.n_states_, float(self.heat_capacity_prior))
+            if frames.energy is not None:
+                yardstick = _mbar_or_none(frames.energy, pool)
+        elif self.method == "mbar":
+            route = Energies(np.asarray(frames.energy))
+        else:
+            # of log p(z | T) only r^2 / (2 t) depends on temperature: h = k_B T_ref r^2 / 2
+            kt = self.units_.kt(self._last.reference_temperature_ or 1.0)
+            square = (self._last.to_prior(self.z_) ** 2).sum(axis=1, keepdims=True)
+            route = LogLinear(kt * square / 2, 0.0)
+        return Ensemble.of(
+            Weighting.solved(route, pool), frames, self.units_,
+            states=labels, n_states=self.n_states_, bootstraps=bootstraps,
+            heat_capacities=capacities, yardstick=yardstick,
+            temperature_range=self.temperature_range,
+        )  # fmt: skip
+
+    def _learn_enthalpy(
+        self,
+        frames: Frames,
+        pool: Pool,
+        held_out: BoolArray,
+        rs: np.random.RandomState,
+        rng: np.random.Generator,
+    ) -> tuple[Route, list[Weighting]]:
+        if self.enthalpy_input == "cvs":
+            frames = frames.with_features(self.z_)
+        mean, variance = frames.moments
+        v = seam.Standardised(frames.X, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
+        seeds = rs.randint(2**31 - 1, size=N_NETWORKS)
+        route, bootstraps, history = learn_enthalpy(
+            v, pool, held_out, self.n_bootstraps, seeds, rng, self._n_threads
         )
-        if frames.energy is not None and self.method == "enthalpy":
-            energies = Energies(np.asarray(frames.energy), by_pymbar=False)
-            self._mbar = energies, mixture_of(energies, pooled)
+        self.history_ += history
+        return route, bootstraps
 
-    def _learn_route(
-        self, frames: Frames, pooled: Pooled, rs: np.random.RandomState, rng: np.random.Generator
-    ) -> LogLinear | Energies:
-        if self.method == "mbar":
-            return Energies(np.asarray(frames.energy))
-        if self.method == "tilted":
-            kt = 1 / float(self._beta(self.estimator_.reference_temperature_ or 1.0))
-            return tilted_log_linear(self.estimator_.to_prior(self.z_), kt)
-        X = frames.X if self.enthalpy_input == "features" else self.z_
-        mean, variance = weighted_moments(X, np.broadcast_to(1.0, len(X)))
-        v = Standardised(X, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
-        n_threads = self.estimator_.n_threads
-        route, replicates = learn_log_linear(v, pooled, self.n_bootstraps, rs, rng, n_threads)
-        self._replicates = tuple(replicates)
-        self.history_ += route.history
-        return route
-
-    def _fit_density(self, seed: int) -> int:
-        """Train the generator; return its optimiser steps."""
-        low, high = self._range()
-        self.density_, outcome = train_generator(
-            self.z_,
-            self._weights,
-            self._pooled.held_out,
-            (float(self._beta(high)), float(self._beta(low))),
-            Plan(self.max_iter, self.learning_rate, self.batch_size),
-            transform=self.estimator_.flow,
+    def _fit_density(self, held_out: BoolArray, seed: int) -> None:
+        """Train the flow that reads the inverse temperature."""
+        low, high = self.temperature_range_
+        betas = (self.units_.beta(high), self.units_.beta(low))
+        generator = torch.Generator().manual_seed(seed)
+        rng = np.random.default_rng(seed)
+        plan = Plan(self.max_iter, self.learning_rate, self.batch_size)
+        self.density_ = ConditionalDensity(
+            n_components=self.n_components_,
+            context_range=betas,
             n_transforms=self.n_transforms,
+            transform=getattr(self._last, "flow", "spline"),
             hidden_features=tuple(self.hidden_features),
-            n_threads=self.estimator_.n_threads,
-            seed=seed,
+            generator=generator,
         )
+        n_train = plan.max_iter * plan.batch_size // N_NODES + 1
+        answer = self._ensemble().answer
+        train = weighted_draws(answer, ~held_out, betas, n_train, rng)
+        judged = held_out if held_out.any() else ~held_out
+        judge = weighted_draws(answer, judged, betas, JUDGED_A_NODE, rng)
+        z = torch.tensor(self.z_)
+        with torch_for_fit(self._n_threads):
+            outcome = train_conditional(self.density_, z, train, judge, plan, generator)
         self.history_ += outcome.history
-        return outcome.n_iter
-
-    def fit_transform(self, X: Any, y: Any = None, **metadata: Any) -> Any:
-        """Fit, then return the collective variables of X; metadata as for :meth:`fit`."""
-        return self.fit(X, y, **metadata).transform(X)
+        self.n_iter_ = outcome.n_iter
 
     # -------------------------------------------------------------- the face of both estimators
 
     @property
-    def ensemble_(self) -> Any:
-        """What answers at any temperature; None for a model fitted without temperatures."""
-        return self._answer
-
-    @property
-    def n_states_(self) -> int:
-        """Number of metastable states."""
-        return int(self.estimator_.n_states_)
-
-    @property
     def n_components_(self) -> int:
         """Number of collective variables."""
-        return int(self.estimator_.n_components)
+        return int(self._n_features_out)
 
     @property
     def lagtime_(self) -> int:
-        """The estimator's lagtime, in frames."""
-        return int(self.estimator_.lagtime)
+        """The estimator's lagtime, in frames; 1 for one that has none."""
+        last = self._last
+        inner = getattr(last, "estimator", last)  # of FromDeeptime
+        return int(getattr(last, "lagtime", getattr(inner, "lagtime", None)) or 1)
 
     @property
     def converged_(self) -> bool:
-        """Whether the estimator's labels stopped changing."""
-        return bool(self.estimator_.converged_)
+        """Whether the estimator's labels stopped changing; true for one that refines none."""
+        return bool(getattr(self._last, "converged_", True))
 
     @property
     def units_(self) -> Units:
         """The units of temperatures and energies."""
-        return Units(self.estimator_.boltzmann_constant)
+        if self.boltzmann_constant is not None:
+            return Units(self.boltzmann_constant)
+        return Units(getattr(self._last, "boltzmann_constant", BOLTZMANN_CONSTANT))
 
-    def predict_latent(self, Z: ArrayLike) -> NDArray[np.int64]:
-        """Return the state of points of the latent space, so of samples; shape (n_points,)."""
-        check_is_fitted(self)
-        return self.estimator_.predict_latent(Z)
+    @property
+    def reference_temperature_(self) -> float | None:
+        """What `temperature=None` means: the estimator's, or the lowest simulated temperature."""
+        lowest = float(self.temperatures_[0]) if len(self.temperatures_) else None
+        reference: float | None = getattr(self._last, "reference_temperature_", None)
+        return lowest if reference is None else reference
 
-    def predict_proba_latent(self, Z: ArrayLike) -> FloatArray:
-        """Return each state's probability one lagtime later for points of the latent space."""
-        check_is_fitted(self)
-        return self.estimator_.predict_proba_latent(Z)
+    @property
+    def _n_threads(self) -> int | None:
+        threads: int | None = getattr(self._last, "n_threads", 1)
+        return threads
 
-    # -------------------------------------------------------------- the estimator's
-
-    def transform(self, X: Any) -> Any:
-        """Return the estimator's noise-free collective variables."""
+    def transform(self, X: object) -> Any:
+        """Return the estimator's collective variables, noise-free."""
         check_is_fitted(self)
         return self.estimator_.transform(X)
 
-    def predict(self, X: Any) -> Any:
+    @available_if(_last_has("predict"))  # type: ignore[untyped-decorator]
+    @per_trajectory
+    def predict(self, X: object) -> Any:
         """Return the estimator's state of each frame."""
         check_is_fitted(self)
         return self.estimator_.predict(X)
 
-    def predict_proba(self, X: Any) -> Any:
+    @available_if(_last_has("predict_proba"))  # type: ignore[untyped-decorator]
+    @per_trajectory
+    def predict_proba(self, X: object) -> Any:
         """Return the estimator's state probabilities of each frame."""
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
 
-    def score(self, X: Any, y: Any = None, **metadata: Any) -> float:
-        """Return the estimator's VAMP-2 score; see :meth:`LaTFEstimator.score`."""
+    def predict_latent(self, Z: ArrayLike) -> IntArray:
+        """Return the state of points of the latent space, so of samples; shape (n_points,)."""
+        states: IntArray = self._latent("predict_latent")(Z)
+        return states
+
+    def predict_proba_latent(self, Z: ArrayLike) -> FloatArray:
+        """Return each state's probability one lagtime later for points of the latent space."""
+        probabilities: FloatArray = self._latent("predict_proba_latent")(Z)
+        return probabilities
+
+    def _latent(self, name: str) -> Callable[..., Any]:
+        """Return a method of the LaTFEstimator inside."""
         check_is_fitted(self)
-        return self.estimator_.score(X, y, **metadata)
+        if not isinstance(self._last, LaTFEstimator):
+            raise ValueError(
+                "Expected a LaTFEstimator inside, which knows states and densities of points of "
+                f"the latent space, got {type(self._last).__name__}."
+            )
+        method: Callable[..., Any] = getattr(self._last, name)
+        return method
 
-    # -------------------------------------------------------------- any temperature
+    @available_if(_last_has("score"))  # type: ignore[untyped-decorator]
+    def score(self, X: object, y: object = None, **metadata: Any) -> float:
+        """Return the estimator's score; see :meth:`LaTFEstimator.score`."""
+        check_is_fitted(self)
+        steps, last = _steps_of(self.estimator_)
+        for step in steps:
+            X = step.transform(X)
+        return float(last.score(X, y, **metadata))
 
-    @property
-    def temperature_range_(self) -> tuple[float, float]:
-        """Lowest and highest temperature that `sample` and `log_density` serve."""
-        return self._range()
+    # -------------------------------------------------------------- the generated density
 
     def sample(
         self,
         n_samples: int = 1,
         temperature: float | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> FloatArray:
         """Draw collective variables from the equilibrium at a temperature.
 
@@ -457,7 +571,7 @@ class TemperatureExtrapolator(
         ----------
         n_samples : int, default=1
         temperature : float, optional
-            The estimator's reference temperature if not given.
+            The reference temperature if not given.
         random_state : int, RandomState or None, default=None
 
         Returns
@@ -472,11 +586,12 @@ class TemperatureExtrapolator(
         check_is_fitted(self)
         temperature = self._temperature(temperature)
         if self.density_ is None:
-            return self.estimator_.sample(n_samples, temperature, random_state)
+            samples: FloatArray = self._latent("sample")(n_samples, temperature, random_state)
+            return samples
         n = check_count(n_samples, "n_samples")
-        beta = self._beta(self._in_range(temperature))
+        beta = self.units_.beta(self._in_range(temperature))
         seed = int(check_random_state(random_state).randint(2**31 - 1))
-        return seam.conditional_draw(self.density_, float(beta), n, seed)
+        return seam.conditional_draw(self.density_, beta, n, seed)
 
     def log_density(self, Z: ArrayLike, temperature: float | None = None) -> FloatArray:
         """Return the normalised log-density of collective variables at a temperature.
@@ -485,6 +600,7 @@ class TemperatureExtrapolator(
         ----------
         Z : array_like of shape (n_points, n_components)
         temperature : float, optional
+            The reference temperature if not given.
 
         Returns
         -------
@@ -493,10 +609,11 @@ class TemperatureExtrapolator(
         """
         check_is_fitted(self)
         temperature = self._temperature(temperature)
-        z = check_latent_points(Z, self.estimator_.n_components)
+        z = check_latent_points(Z, self.n_components_)
         if self.density_ is None:
-            return self.estimator_.log_density(z, temperature)
-        beta = float(self._beta(self._in_range(temperature)))
+            density: FloatArray = self._latent("log_density")(z, temperature)
+            return density
+        beta = self.units_.beta(self._in_range(temperature))
         return seam.conditional_log_density(self.density_, z, beta)
 
     def pooled_log_density(self, Z: ArrayLike) -> FloatArray:
@@ -509,37 +626,19 @@ class TemperatureExtrapolator(
         Returns
         -------
         ndarray of shape (n_points,)
-            In nats: of the densities at the simulated temperatures, each with its share of the
+            In nats: of the densities at the simulated temperatures, each with its fraction of the
             frames. :meth:`log_density` for a model fitted without temperatures.
         """
         check_is_fitted(self)
-        if self._answer is None:
+        if self.ensemble_ is None:
             return self.log_density(Z)
-        shares = np.log(self._pooled.counts / self._pooled.counts.sum())
-        served = self.temperatures_
+        counts = self.ensemble_.pool.counts
+        temperatures = self.temperatures_
         if self.density_ is not None:
-            served = np.clip(served, *self.temperature_range_)
-        pairs = zip(shares, served, strict=True)
-        return np.asarray(
-            logsumexp([share + self.log_density(Z, float(t)) for share, t in pairs], axis=0)
-        )
-
-    def frame_weights(self, temperature: float | None = None) -> Any:
-        """Return the weight of every training frame at a temperature; they sum to 1.
-
-        Parameters
-        ----------
-        temperature : float, optional
-
-        Returns
-        -------
-        ndarray of shape (n_frames,), or list of them as `fit` was given
-        """
-        check_is_fitted(self)
-        weights = self._weights(float(self._beta(self._named(temperature))))
-        if self._lengths is None:
-            return weights
-        return np.split(weights, np.cumsum(self._lengths)[:-1])
+            temperatures = np.clip(temperatures, *self.temperature_range_)
+        pairs = zip(np.log(counts / counts.sum()), temperatures, strict=True)
+        densities = [fraction + self.log_density(Z, float(t)) for fraction, t in pairs]
+        return np.asarray(logsumexp(densities, axis=0))
 
     def free_energy(
         self, Z: ArrayLike, temperature: float | None = None, *, unit: str = "energy"
@@ -551,6 +650,7 @@ class TemperatureExtrapolator(
         Z : array_like of shape (..., n_components)
             Points, or a grid of them.
         temperature : float, optional
+            The reference temperature if not given.
         unit : {"energy", "kT"}, default="energy"
             "energy" is kJ/mol with the default `boltzmann_constant`.
 
@@ -561,36 +661,134 @@ class TemperatureExtrapolator(
             the pooled density is below its 0.001 quantile over them), and everywhere, with a
             warning, at a temperature that is unsupported (see :meth:`support`).
         """
-        check_is_fitted(self)
-        check_option(unit, "unit", UNITS)
-        temperature = self._named(temperature)
-        supported = self.support(temperature)["support"].iloc[0] != "unsupported"
+        check_option(unit, "unit", ENERGY_UNITS)
+        ensemble, temperature = self._ensemble(), self._named(temperature)
         points = np.asarray(Z, dtype=np.float64)
         flat = points.reshape(-1, points.shape[-1]) if points.ndim else points
         energy = -self.log_density(flat, temperature)
         energy[self.pooled_log_density(flat) < self._support_level] = np.nan
-        if not supported:
-            warn_unsupported(temperature)
+        if ensemble.at(temperature).support()["support"] == "unsupported":
+            warn(
+                f"Temperature {temperature:g} is unsupported: too few training frames carry its "
+                "weight, so its free energies are NaN. Simulate nearer to it."
+            )
             energy[:] = np.nan
         if not np.isnan(energy).all():
             energy -= np.nanmin(energy)
         if unit == "energy":
-            energy *= self.estimator_.boltzmann_constant * temperature
+            energy *= self.units_.kt(temperature)
         return energy.reshape(points.shape[:-1])
+
+    # -------------------------------------------------------------- the ensemble's answers
+
+    @property
+    def temperature_range_(self) -> tuple[float, float]:
+        """Lowest and highest temperature that `sample` and `log_density` serve."""
+        return self._ensemble().temperature_range
+
+    def frame_weights(self, temperature: float | None = None) -> Any:
+        """Return the weight of every training frame at a temperature; they sum to 1.
+
+        Parameters
+        ----------
+        temperature : float, optional
+            The reference temperature if not given.
+
+        Returns
+        -------
+        ndarray of shape (n_frames,), or list of them as `fit` was given
+        """
+        return self._ensemble().frame_weights(self._named(temperature))
+
+    def expectation(self, values: object, temperatures: ArrayLike) -> pd.DataFrame:
+        """Return the expectation of a per-frame observable at each temperature.
+
+        Parameters
+        ----------
+        values : list of array_like, or array_like of shape (n_frames,)
+            One number per training frame, in the order of `fit`.
+        temperatures : float or array_like
+
+        Returns
+        -------
+        DataFrame
+            Index `temperature`, columns `value` and `standard_error`: the frames' (with
+            `n_bootstraps` that of h too), and what two temperatures cannot show
+            (`heat_capacity_prior`).
+        """
+        return self._ensemble().expectation(values, temperatures)
+
+    def state_populations(self, temperatures: ArrayLike) -> pd.DataFrame:
+        """Return the population of every metastable state at each temperature.
+
+        Index (`temperature`, `state`), columns `population` and `standard_error`; see
+        :meth:`latflow.thermodynamics.Ensemble.state_populations`.
+        """
+        return self._ensemble().state_populations(temperatures)
+
+    def thermodynamics(
+        self, temperatures: ArrayLike, *, reference: int | None = None
+    ) -> pd.DataFrame:
+        """Return free energy, energy, entropy and heat capacity of every state, with errors.
+
+        See :meth:`latflow.thermodynamics.Ensemble.thermodynamics`.
+        """
+        return self._ensemble().thermodynamics(temperatures, reference=reference)
+
+    def melting_temperature(self, state: int) -> MeltingTemperature:
+        """Return where a state holds half of the population: (temperature, standard_error, slope).
+
+        See :meth:`latflow.thermodynamics.Ensemble.melting_temperature`.
+        """
+        return self._ensemble().melting_temperature(state)
+
+    def support(self, temperatures: ArrayLike) -> pd.DataFrame:
+        """Say how far the answers at each temperature can be trusted.
+
+        See :meth:`latflow.thermodynamics.Ensemble.support`.
+        """
+        return self._ensemble().support(temperatures)
+
+    def validate(
+        self,
+        X: object,
+        *,
+        temperature: object,
+        energy: object = None,
+        trajectory: ArrayLike | None = None,
+        frame: ArrayLike | None = None,
+        weights: object = None,
+        states: object = None,
+    ) -> pd.DataFrame:
+        """Predict each temperature of some simulations without it, and compare.
+
+        See :func:`latflow.estimators.validation.validate`.
+        """
+        self._ensemble()
+        frames = self._gather(
+            X, reset=False, trajectory=trajectory, frame=frame, temperature=temperature,
+            weights=weights, energy=energy, states=states,
+        )  # fmt: skip
+        return validate(self, frames)
+
+    def cross_check(self, lagtime: int | None = None) -> pd.DataFrame:
+        """Compare three independent ways to the populations at the simulated temperatures.
+
+        See :func:`latflow.estimators.validation.cross_check`.
+        """
+        self._ensemble().check_states()
+        return cross_check(self, self.lagtime_ if lagtime is None else lagtime)
 
     # -------------------------------------------------------------- inside
 
-    def _beta(self, temperature: ArrayLike) -> FloatArray:
-        kt = self.estimator_.boltzmann_constant * np.asarray(temperature, dtype=np.float64)
-        return np.asarray(1 / kt)
-
-    def _range(self) -> tuple[float, float]:
-        if self.temperature_range is not None:
-            return self.temperature_range
-        return COLDER * float(self.temperatures_[0]), HOTTER * float(self.temperatures_[-1])
+    def _ensemble(self) -> Ensemble:
+        check_is_fitted(self)
+        if self.ensemble_ is None:
+            raise ValueError(UNNAMED)
+        return self.ensemble_
 
     def _in_range(self, temperature: float | None) -> float:
-        low, high = self._range()
+        low, high = self.temperature_range_
         if temperature is None or not low <= temperature <= high * (1 + 1e-12):
             raise ValueError(
                 f"Expected `temperature` from {low:g} to {high:g}, the range that the generator "
@@ -599,34 +797,77 @@ class TemperatureExtrapolator(
         return temperature
 
     def _temperature(self, temperature: float | None) -> float | None:
-        if temperature is None and not len(self.temperatures_):
-            return self.estimator_.reference_temperature_
         if temperature is None:
-            temperature = self.estimator_.reference_temperature_
-            if temperature is None:
-                raise ValueError(
-                    "Expected `temperature`, got None: the frozen estimator was fitted without "
-                    "and has no reference temperature."
-                )
+            return self.reference_temperature_
         if not len(self.temperatures_):
-            raise ValueError(
-                "Expected no `temperature`: fit was given none, so the model knows one unnamed "
-                "temperature only. Pass `temperature` (one per trajectory) to fit."
-            )
+            raise ValueError(UNNAMED)
         return check_temperature(temperature)
 
     def _named(self, temperature: float | None) -> float:
-        found = self._temperature(temperature)
-        if found is None or self._answer is None:
-            raise ValueError("Expected a model fitted with `temperature`, got one without.")
-        return found
-
-    def _weights(self, beta: float) -> FloatArray:
-        """Return normalised frame weights at an inverse temperature."""
-        route, mixture = self._fitted
-        return mixture.frame_weights(route.reduced(beta))
+        named = self._temperature(temperature)
+        if named is None:
+            raise ValueError(UNNAMED)
+        return named
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        inner = LaTFEstimator() if self.estimator is None else self.estimator
+        tags.transformer_tags = get_tags(inner).transformer_tags
         return tags
+
+
+def _steps_of(estimator: Any) -> tuple[list[Any], Any]:
+    """Return the steps before the last, and the last, inside of pipelines and frozen estimators."""
+    steps: list[Any] = []
+    while isinstance(estimator, Pipeline | FrozenEstimator):
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+            continue
+        *before, estimator = (step for _, step in estimator.steps)
+        steps += [step for step in before if step not in (None, "passthrough")]
+    return steps, estimator
+
+
+def _is_frozen(estimator: Any) -> bool:
+    """Whether the last step of an estimator is frozen."""
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return isinstance(estimator, FrozenEstimator)
+
+
+def _passed(step: Any, X: object, metadata: dict[str, Any]) -> Any:
+    """Fit a step, unless it is frozen, with what it takes of the metadata; transform X by it."""
+    if not isinstance(step, FrozenEstimator):
+        known = {name: value for name, value in metadata.items() if has_fit_parameter(step, name)}
+        step.fit(X, **{name: value for name, value in known.items() if value is not None})
+    return step.transform(X)
+
+
+def _mbar_or_none(energy: FloatArray, pool: Pool) -> Weighting | None:
+    """Return MBAR's weights, or None where the energies of the temperatures do not overlap."""
+    try:
+        return Weighting.solved(Energies(energy), pool)
+    except ValueError:
+        return None
+
+
+def weighted_draws(
+    answer: Weighting,
+    among: BoolArray,
+    betas: tuple[float, float],
+    n_each: int,
+    rng: np.random.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw `n_each` frames by weight at each of 32 inverse temperatures, evenly spread.
+
+    Systematic resampling: one frame of weight w comes w n_each times, give or take one.
+    """
+    nodes, rows = np.linspace(*betas, N_NODES), []
+    for beta in nodes:
+        heights = answer.at(float(beta)).weights
+        heights *= among
+        np.cumsum(heights, out=heights)
+        marks = (np.arange(n_each) + rng.random()) / n_each * heights[-1]
+        rows.append(np.minimum(np.searchsorted(heights, marks, side="right"), len(among) - 1))
+    drawn = torch.as_tensor(np.concatenate(rows))
+    return drawn, torch.tensor(np.repeat(nodes, n_each), dtype=torch.float32)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+import joblib
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
@@ -18,65 +19,56 @@ from sklearn.base import (
     DensityMixin,
     TransformerMixin,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
+from latflow._typing import FloatArray, IntArray, RandomState
 from latflow._validation import (
     check_count,
     check_finite,
     check_fraction,
+    check_latent_points,
     check_option,
     check_positive,
     check_temperature,
     check_widths,
+    warn,
     whole_or_nothing,
 )
 from latflow.estimators import seam
-from latflow.estimators.features import Standardised, as_index, pick_device, tell_plan
-from latflow.estimators.latent import LatentSpaceMixin
-from latflow.estimators.processes import common_frames, common_values
-from latflow.estimators.stages import (
-    Fit,
-    TrainingData,
-    each,
-    feature_scale,
-    first_labels,
-    populations,
-    progress_of,
-    torch_for_fit,
-    warn_of_states,
-)
+from latflow.estimators.initial_labels import initial_labels
+from latflow.estimators.seam import Standardised, features_of, pick_device
 from latflow.metrics import vamp2
-from latflow.nn.distributed import gathered, n_processes, rank
+from latflow.nn.batches import as_index
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.flows import TRANSFORMS
 from latflow.nn.model import LatentModel
-from latflow.nn.training import Plan
+from latflow.nn.stages import Fit, TrainingData
+from latflow.nn.training import Plan, torch_for_fit
+from latflow.thermodynamics import Pool, block_populations
 from latflow.trajectories import (
     FRAME_METADATA,
     Frames,
     Rows,
-    TrajectoryListMixin,
     check_rows,
     gather_frames,
-    held_out_rows,
-    is_trajectory_list,
+    list_aware,
+    pool_rows,
 )
-from latflow.units import BOLTZMANN_CONSTANT
-
-__all__ = ["BOLTZMANN_CONSTANT", "LaTFEstimator"]
+from latflow.units import BOLTZMANN_CONSTANT, Units
 
 ENCODERS = ("linear", "mlp")
+ENERGY_UNITS = ("energy", "kT")
 HEAT = 2  # rounds of refinement between two halvings of the `n_init` runs
+WORKING = 6e7  # bytes of blocks of rows that are being worked on
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+T = TypeVar("T")
 
 
+@list_aware
 class LaTFEstimator(
-    LatentSpaceMixin,
-    TrajectoryListMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     DensityMixin,
@@ -118,9 +110,10 @@ class LaTFEstimator(
     reference_temperature : float, optional
         T_ref of the base, where its width is 1 and what `temperature=None` means later; the lowest
         simulated temperature if not given.
-    max_iter : int, default=1000
-        Sets the optimiser steps: each round of label refinement takes a tenth of it at most (or
-        60 steps), joint training a fifth, the density of the noise-free variables two fifths.
+    max_iter : int, default=1600
+        Most optimiser steps in all. Each round of label refinement takes a sixteenth of them (or
+        60 steps), all rounds ten sixteenths at most, joint training two, and the density of the
+        noise-free variables four.
     learning_rate : float, default=1e-2
         Peak of a schedule that warms up and falls to zero.
     batch_size : int, default=1024
@@ -129,7 +122,7 @@ class LaTFEstimator(
     n_refinements : int, default=10
         Most rounds of label refinement.
     validation_fraction : float, default=0.1
-        Share of the frames, in contiguous blocks, held out to stop early and keep best weights.
+        Fraction of the frames, in contiguous blocks, held out to stop early and keep best weights.
     n_init : int, default=1
         Label refinements from different seeds, run through joblib. After every second round the
         half with the higher VAMP-2 scores goes on, on held-out frames that are the same for all.
@@ -153,14 +146,24 @@ class LaTFEstimator(
         Simulated temperatures; empty if `fit` was given none.
     reference_temperature_ : float or None
     populations_ : ndarray of shape (max(n_temperatures, 1), n_states)
-        Weighted share of the training frames in each state, per temperature.
+        Weighted fraction of the training frames in each state, per temperature.
+    population_errors_ : ndarray of the same shape
+        Standard errors, over blocks of the trajectories.
     history_ : list of dict
         One record a look at the held-out loss, with stage, iteration, loss and learning_rate.
     n_iter_ : int
-        Optimiser steps taken.
+        Optimiser steps taken; at most `max_iter`.
     converged_ : bool
         Whether the labels stopped changing and no loss stayed non-finite.
     model_ : torch.nn.Module
+    manifest_ : mapping or None
+        How the features were made, where they said so.
+    estimator_ : LaTFEstimator
+        This estimator; a TemperatureExtrapolator has the one inside.
+    ensemble_ : None
+        Answers at other temperatures: those of a TemperatureExtrapolator.
+    n_components_, lagtime_, units_
+        As a TemperatureExtrapolator has them.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -173,8 +176,8 @@ class LaTFEstimator(
     --------
     >>> from latflow import LaTFEstimator
     >>> from latflow.datasets import make_three_hole
-    >>> data = make_three_hole(2000, temperature=1.0, random_state=0)
-    >>> model = LaTFEstimator(lagtime=5, max_iter=200, boltzmann_constant=1.0, random_state=0)
+    >>> data = make_three_hole(2000, temperature=1.0, n_walkers=4, random_state=0)
+    >>> model = LaTFEstimator(lagtime=5, max_iter=480, boltzmann_constant=1.0, random_state=0)
     >>> model = model.fit(data.trajectories, temperature=data.temperature)
     >>> model.sample(3, random_state=0).shape
     (3, 2)
@@ -200,7 +203,7 @@ class LaTFEstimator(
         flow: str = "spline",
         n_transforms: int = 3,
         reference_temperature: float | None = None,
-        max_iter: int = 1000,
+        max_iter: int = 1600,
         learning_rate: float = 1e-2,
         batch_size: int = 1024,
         tol: float = 1e-4,
@@ -211,7 +214,7 @@ class LaTFEstimator(
         device: str = "auto",
         n_threads: int | None = 1,
         verbose: int = 0,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> None:
         self.lagtime = lagtime
         self.n_components = n_components
@@ -242,19 +245,16 @@ class LaTFEstimator(
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
+        X: object,
+        y: object = None,
         *,
         trajectory: ArrayLike | None = None,
         frame: ArrayLike | None = None,
-        temperature: Any = None,
-        weights: Any = None,
-        initial_states: Any = None,
+        temperature: object = None,
+        weights: object = None,
+        initial_states: object = None,
     ) -> Self:
         """Learn collective variables, states and their equilibrium density.
-
-        Where torch.distributed has several processes, each hands in its own trajectories and all
-        end with one model; `labels_` are those of the own frames.
 
         Parameters
         ----------
@@ -284,31 +284,32 @@ class LaTFEstimator(
         """
         self._check_parameters()
         with whole_or_nothing(self):
-            gather = partial(
-                gather_frames,
+            frames = gather_frames(
                 self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
                 temperature=temperature, weights=weights, initial_states=initial_states,
             )  # fmt: skip
-            alone = n_processes() == 1
-            frames = gather() if alone else common_frames(self, gather)
-            if self.verbose:
-                tell_plan(frames, self.n_components, self.batch_size, self.device)
-            self._knew_order = frames.ordered
-            self._set_temperatures(frames)
-            self.mean_, self.scale_ = feature_scale(frames, standardize=self.standardize)
-            seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
-            seeds = gathered(seeds)[0]
-            x = Standardised(frames.X, self.mean_, self.scale_)
-            with torch_for_fit(self.n_threads):
-                data = self._training_data(x, frames, int(seeds[0]))
-            fits = each((self._start, (x, frames, data, int(seed))) for seed in seeds)
-            while len(fits) > 1:
-                fits.sort(key=lambda fit: fit.score, reverse=True)
-                better = fits[: (len(fits) + 1) // 2]
-                fits = each((self._heat, (fit, data)) for fit in better)
-            self._finish(fits[0], data)
-            self._keep(fits[0], frames, is_trajectory_list(X))
+            self._fit(frames)
         return self
+
+    def _fit(self, frames: Frames) -> tuple[FloatArray, IntArray]:
+        """Fit on checked frames; return their collective variables and states."""
+        self._check_parameters()
+        pairs = frames.pairs(self.lagtime)
+        if self.verbose:
+            self._tell_plan(frames)
+        self._learn_from_features(frames)
+        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
+        x = Standardised(frames.X, self.mean_, self.scale_)
+        with torch_for_fit(self.n_threads):
+            data = self._training_data(x, frames, pairs, int(seeds[0]))
+        fits = each((self._start, (x, frames, pairs, data, int(seed))) for seed in seeds)
+        while len(fits) > 1:
+            fits.sort(key=lambda fit: fit.score, reverse=True)
+            better = fits[: (len(fits) + 1) // 2]
+            fits = each((self._heat, (fit, data)) for fit in better)
+        self._finish(fits[0], data)
+        del data, pairs
+        return self._keep(fits[0], frames)
 
     def _check_parameters(self) -> None:
         for name in ("lagtime", "n_components", "n_transforms", "max_iter", "batch_size", "n_init"):
@@ -330,33 +331,75 @@ class LaTFEstimator(
             check_temperature(self.reference_temperature, "reference_temperature")
         pick_device(self.device)
 
-    def _set_temperatures(self, frames: Frames) -> None:
-        given = frames.temperature
-        self.temperatures_ = np.empty(0) if given is None else common_values(given)
-        lowest = float(self.temperatures_[0]) if len(self.temperatures_) else None
+    def _tell_plan(self, frames: Frames) -> None:
+        """Say, beside the progress bar, where the fit trains and what it holds in memory at most,
+        Python itself aside.
+        """
+        n_frames, n_features = frames.X.shape
+        on_disk = isinstance(frames.X, Rows) and frames.X.on_disk
+        n_rows = 2 * pool_rows(n_features, self.batch_size) if on_disk else n_frames
+        # row numbers, ends of pairs, weights, base, labels; then what is made of them and dropped
+        vectors = 4 * (10 + self.n_components) + 8 * 5
+        size = sys.getsizeof(frames) + vectors * n_frames + 4 * n_rows * n_features + WORKING
+        where = "read from disk" if on_disk else "in memory"
+        device = pick_device(self.device).type
+        if self.device == "auto":
+            device += f", as {'a' if device == 'cuda' else 'no'} CUDA GPU is found"
+        tqdm.write(
+            f"LaTF: {n_frames} frames of {n_features} features, {where}: the fit takes about "
+            f"{size / 1e9:.2g} GB of memory and trains on {device}",
+            file=sys.stderr,
+        )
+
+    def _learn_from_features(self, frames: Frames) -> None:
+        """Learn everything that needs no training: scales, temperatures, names."""
+        self.n_features_in_ = int(frames.X.shape[1])
+        if frames.feature_names is not None:
+            self.feature_names_in_ = frames.feature_names
+        self.manifest_ = frames.manifest
+        self._knew_order = frames.ordered
+        self.temperatures_ = frames.temperatures if frames.named else np.empty(0)
+        lowest = float(frames.temperatures[0]) if frames.named else None
         self.reference_temperature_ = (
             lowest if self.reference_temperature is None else float(self.reference_temperature)
         )
+        mean, variance = frames.moments
+        deviation = np.sqrt(variance)
+        constant = deviation <= 1e-10 * np.maximum(1.0, np.abs(mean))
+        if constant.any():
+            warn(
+                f"{int(constant.sum())} of {len(constant)} features are constant (the first: "
+                f"column {np.flatnonzero(constant)[0]}) and say nothing."
+            )
+        self.mean_, self.scale_ = mean, np.where(constant, 1.0, deviation)
+        if not self.standardize:
+            self.mean_, self.scale_ = np.zeros_like(mean), np.ones_like(mean)
 
-    def _training_data(self, x: Standardised, frames: Frames, seed: int) -> TrainingData:
-        held_out = held_out_rows(
-            frames, self.validation_fraction, self.lagtime, np.random.default_rng(seed)
-        )
-        t = np.broadcast_to(self._reduced(frames.temperature, len(x)), len(x))
-        base = TiltedGaussian(self.n_components, float(self.tilt), t)
+    def _training_data(
+        self, x: Standardised, frames: Frames, pairs: tuple[IntArray, IntArray], seed: int
+    ) -> TrainingData:
+        rng = np.random.default_rng(seed)
+        held_out = frames.held_out(self.validation_fraction, self.lagtime, rng)
+        t = self._reduced(frames.temperature if frames.named else None, len(frames))
+        base = TiltedGaussian(self.n_components, float(self.tilt), np.broadcast_to(t, len(frames)))
         device = pick_device(self.device)
-        return TrainingData.split(x, frames.weights, base, frames.pairs, held_out, device)
+        features = features_of(x, device)
+        return TrainingData.split(features, frames.weights, base, pairs, held_out, device)
 
-    def _start(self, x: Standardised, frames: Frames, data: TrainingData, seed: int) -> Fit:
+    def _start(
+        self,
+        x: Standardised,
+        frames: Frames,
+        pairs: tuple[IntArray, IntArray],
+        data: TrainingData,
+        seed: int,
+    ) -> Fit:
         """Build a model from one seed and run its first heat."""
         with torch_for_fit(self.n_threads):
             generator = torch.Generator().manual_seed(seed)
             device = pick_device(self.device)
-            labels = as_index(first_labels(x, frames, self.n_states, seed))
-            n_states = max(gathered(int(labels.max()) + 1))
-            model = self._build(x.shape[1], n_states, generator).to(device)
-            if rank():  # other noise and other batches, from here on
-                generator.manual_seed(seed + rank())
+            labels = as_index(initial_labels(x, frames, pairs, self.n_states, seed))
+            model = self._build(x.shape[1], int(labels.max()) + 1, generator).to(device)
             plan = Plan(self.max_iter, self.learning_rate, self.batch_size, tol=self.tol)
             fit = Fit(
                 model, data, labels.to(device), self.bottleneck,
@@ -380,11 +423,19 @@ class LaTFEstimator(
         with torch_for_fit(self.n_threads), self._watched(fit, "labels and density"):
             fit.refine()
             fit.learn_density()
+        del fit.data
 
     @contextmanager
     def _watched(self, fit: Fit, what: str) -> Iterator[None]:
-        with tqdm(disable=not self.verbose or rank() > 0, desc=f"LaTF, {what}", unit="look") as bar:
-            fit.on_record = progress_of(bar)
+        with tqdm(disable=not self.verbose, desc=f"LaTF, {what}", unit="look") as bar:
+
+            def show(record: dict[str, Any]) -> None:
+                bar.set_postfix_str(
+                    f"{record['stage']}, held-out loss {record['held_out_loss']:.4f}"
+                )
+                bar.update()
+
+            fit.on_record = show
             yield
         fit.on_record = None
 
@@ -411,31 +462,35 @@ class LaTFEstimator(
             t = 1.5 * float(self.temperatures_[-1]) / self.reference_temperature_
         return float(max(5.0, self.tilt * t + 3 * np.sqrt(t)))
 
-    def _keep(self, fit: Fit, frames: Frames, as_list: bool) -> None:
+    def _keep(self, fit: Fit, frames: Frames) -> tuple[FloatArray, IntArray]:
+        """Keep what was learned; return collective variables and states of the frames."""
         self.model_ = fit.model.cpu().double().requires_grad_(False).eval()
         self.history_ = fit.history
         self.n_iter_ = fit.n_iter
         self.converged_ = fit.settled and not fit.failed
         self.n_states_ = self.model_.decoder.n_states
         self._n_features_out = self.n_components
-        labels = seam.states(self.model_, self._encode(frames.X))
-        self.populations_ = populations(labels, frames, self.temperatures_, self.n_states_)
-        ends = np.cumsum(np.bincount(frames.trajectory))[:-1]
-        self.labels_ = np.split(labels, ends) if as_list else labels
+        z = self._encode(frames.X)
+        labels = seam.states(self.model_, z)
+        self.labels_ = frames.split(labels)
+        pool = Pool(self.units_.betas(frames.temperatures), frames.origin, frames.weights,
+                    frames.blocks())  # fmt: skip
+        self.populations_, self.population_errors_ = block_populations(pool, labels, self.n_states_)
         given = 0 if frames.initial_states is None else int(frames.initial_states.max()) + 1
         warn_of_states(self.n_states_, given, fit.settled or not self.n_refinements)
+        return z, labels
 
-    def fit_transform(self, X: Any, y: Any = None, **metadata: Any) -> Any:
+    def fit_transform(self, X: object, y: object = None, **metadata: Any) -> Any:
         """Fit, then return the collective variables of X; metadata as for :meth:`fit`."""
         return self.fit(X, y, **metadata).transform(X)
 
-    def fit_predict(self, X: Any, y: Any = None, **metadata: Any) -> Any:
+    def fit_predict(self, X: object, y: object = None, **metadata: Any) -> Any:
         """Fit, then return the states of X; metadata as for :meth:`fit`."""
         return self.fit(X, y, **metadata).predict(X)
 
     # -------------------------------------------------------------- frame by frame
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: object) -> Any:
         """Return the noise-free collective variables.
 
         Parameters
@@ -447,20 +502,19 @@ class LaTFEstimator(
         ndarray of shape (n_frames, n_components), or list of them
             Of the dtype of X.
         """
-        X = self._check_frames(X)
-        return self._encode(X).astype(X.dtype, copy=False)
+        rows = self._check_frames(X)
+        return self._encode(rows).astype(rows.dtype, copy=False)
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: object) -> Any:
         """Return the metastable state of each frame: ints, shape (n_frames,), or a list."""
-        X = self._check_frames(X)
-        return seam.states(self.model_, self._encode(X))
+        frames = self._check_frames(X)
+        return seam.states(self.model_, self._encode(frames))
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: object) -> Any:
         """Return each state's probability one lagtime later, shape ``(n_frames, n_states_)``."""
-        X = self._check_frames(X)
-        return self._states(self._encode(X))
+        return self._states(self._encode(self._check_frames(X)))
 
-    def score_samples(self, X: Any, temperature: ArrayLike | None = None) -> Any:
+    def score_samples(self, X: object, temperature: ArrayLike | None = None) -> Any:
         """Return the log-density of each frame's collective variables, in their own space.
 
         Parameters
@@ -473,19 +527,18 @@ class LaTFEstimator(
         ndarray of shape (n_frames,), or list of them
             In nats; the density integrates to 1 over the latent space.
         """
-        X = self._check_frames(X)
-        return self._log_density(self._encode(X), temperature)
+        return self._log_density(self._encode(self._check_frames(X)), temperature)
 
     def score(
         self,
-        X: Any,
-        y: Any = None,
+        X: object,
+        y: object = None,
         *,
         trajectory: ArrayLike | None = None,
         frame: ArrayLike | None = None,
-        temperature: Any = None,
-        weights: Any = None,
-        sample_weight: Any = None,
+        temperature: object = None,
+        weights: object = None,
+        sample_weight: object = None,
     ) -> float:
         """Return the VAMP-2 score of the collective variables at `lagtime` on these frames.
 
@@ -498,16 +551,165 @@ class LaTFEstimator(
             temperature=temperature, weights=sample_weight if weights is None else weights,
         )  # fmt: skip
         if self._knew_order and not frames.ordered:
-            warnings.warn(
+            warn(
                 "fit was told where trajectories begin and end and score was not: its rows count "
                 "as one gap-free trajectory. In a search this means that metadata routing is off: "
-                "sklearn.set_config(enable_metadata_routing=True).",
-                UserWarning,
-                stacklevel=2,
+                "sklearn.set_config(enable_metadata_routing=True)."
             )
+        i, j = frames.pairs(self.lagtime)
         z = self._encode(frames.X)
-        i, j = frames.pairs
         return vamp2(z[i], z[j], weights=frames.weights[i])
+
+    # -------------------------------------------------------------- the latent space
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        temperature: float | None = None,
+        random_state: RandomState = None,
+    ) -> FloatArray:
+        """Draw collective variables from the equilibrium at one temperature.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        temperature : float, optional
+            The reference temperature if not given.
+        random_state : int, RandomState or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Distributed as ``transform(X)`` at that temperature.
+        """
+        check_is_fitted(self)
+        n = check_count(n_samples, "n_samples")
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        return seam.draw(self.model_, self.model_.base(self._reduced(temperature)), n, seed)
+
+    def log_density(self, Z: ArrayLike, temperature: ArrayLike | None = None) -> FloatArray:
+        """Return the normalised log-density at points of the latent space.
+
+        Parameters
+        ----------
+        Z : array_like of shape (n_points, n_components)
+        temperature : float or array_like of shape (n_points,), optional
+
+        Returns
+        -------
+        ndarray of shape (n_points,)
+        """
+        check_is_fitted(self)
+        return self._log_density(check_latent_points(Z, self.n_components), temperature)
+
+    def free_energy(
+        self, Z: ArrayLike, temperature: float | None = None, *, unit: str = "energy"
+    ) -> FloatArray:
+        """Return the free energy -k_B T log p of points of the latent space.
+
+        Parameters
+        ----------
+        Z : array_like of shape (..., n_components)
+            Points, or a grid of them.
+        temperature : float, optional
+            The reference temperature if not given.
+        unit : {"energy", "kT"}, default="energy"
+            "energy" is kJ/mol with the default `boltzmann_constant`.
+
+        Returns
+        -------
+        ndarray of shape (...)
+            Its minimum over these points is 0.
+        """
+        check_option(unit, "unit", ENERGY_UNITS)
+        points = np.asarray(Z, dtype=np.float64)
+        flat = points.reshape(-1, points.shape[-1]) if points.ndim else points
+        energy = -self.log_density(flat, temperature).reshape(points.shape[:-1])
+        energy -= energy.min()
+        if unit == "energy":
+            energy *= self.units_.kt(temperature or self.reference_temperature_ or 1.0)
+        return np.asarray(energy)
+
+    def state_populations(self, temperatures: ArrayLike | None = None) -> pd.DataFrame:
+        """Return the population of every metastable state at simulated temperatures.
+
+        Parameters
+        ----------
+        temperatures : float or array_like, optional
+            Simulated temperatures; all of them if not given.
+
+        Returns
+        -------
+        DataFrame
+            Index (`temperature`, `state`), columns `population` and `standard_error`, over blocks
+            of the trajectories.
+
+        Raises
+        ------
+        ValueError
+            For a temperature that was not simulated.
+        """
+        check_is_fitted(self)
+        simulated = self.temperatures_ if len(self.temperatures_) else np.array([np.nan])
+        wanted = simulated if temperatures is None else np.ravel(np.asarray(temperatures, float))
+        rows = [int(np.argmin(np.abs(simulated - t))) for t in wanted]
+        for t, row in zip(wanted, rows, strict=True):
+            if temperatures is not None and not np.isclose(t, simulated[row]):
+                names = ", ".join(f"{x:g}" for x in self.temperatures_) or "none was given to fit"
+                raise ValueError(
+                    f"Expected simulated temperatures ({names}), got {t:g}: others need "
+                    "TemperatureExtrapolator and simulations at two temperatures."
+                )
+        index = pd.MultiIndex.from_product(
+            [wanted, range(self.n_states_)], names=["temperature", "state"]
+        )
+        values, errors = self.populations_[rows].ravel(), self.population_errors_[rows].ravel()
+        return pd.DataFrame({"population": values, "standard_error": errors}, index=index)
+
+    def predict_latent(self, Z: ArrayLike) -> IntArray:
+        """Return the state of points of the latent space, so of samples; shape (n_points,)."""
+        check_is_fitted(self)
+        return seam.states(self.model_, check_latent_points(Z, self.n_components))
+
+    def predict_proba_latent(self, Z: ArrayLike) -> FloatArray:
+        """Return each state's probability one lagtime later for points of the latent space."""
+        check_is_fitted(self)
+        return self._states(check_latent_points(Z, self.n_components))
+
+    def to_prior(self, Z: ArrayLike) -> FloatArray:
+        """Map points of the latent space to the base's space: u = f(z)."""
+        check_is_fitted(self)
+        return seam.move(self.model_, check_latent_points(Z, self.n_components), inverse=False)
+
+    def from_prior(self, U: ArrayLike) -> FloatArray:
+        """Map points of the base's space to the latent space: the inverse of :meth:`to_prior`."""
+        check_is_fitted(self)
+        return seam.move(self.model_, check_latent_points(U, self.n_components, "U"), inverse=True)
+
+    def interpolate(
+        self, z_a: ArrayLike, z_b: ArrayLike, n: int = 50, temperature: float | None = None
+    ) -> FloatArray:
+        """Return a path from `z_a` to `z_b` through the populated region.
+
+        In the base's space the direction turns at a constant rate and the radius runs evenly
+        through the quantiles of its law at `temperature`, so that no point leaves the shell where
+        the base has its mass. In one dimension the path is straight there.
+
+        Parameters
+        ----------
+        z_a, z_b : array_like of shape (n_components,)
+        n : int, default=50
+            Number of points, both ends included; at least 2.
+        temperature : float, optional
+
+        Returns
+        -------
+        ndarray of shape (n, n_components)
+        """
+        check_count(n, "n", minimum=2)
+        check_is_fitted(self)
+        ends = check_latent_points([np.ravel(z_a), np.ravel(z_b)], self.n_components)
+        return seam.path(self.model_, self.model_.base(self._reduced(temperature)), ends, n)
 
     # -------------------------------------------------------------- the face of both estimators
 
@@ -531,6 +733,11 @@ class LaTFEstimator(
         """The lagtime of the fit, in frames."""
         return int(self.lagtime)
 
+    @property
+    def units_(self) -> Units:
+        """The units of temperatures and energies."""
+        return Units(self.boltzmann_constant)
+
     # -------------------------------------------------------------- deeptime's manners
 
     @property
@@ -542,7 +749,7 @@ class LaTFEstimator(
         """Return a fitted copy of this estimator, or None."""
         return copy.deepcopy(self) if self.has_model else None
 
-    def fit_fetch(self, X: Any, **metadata: Any) -> LaTFEstimator | None:
+    def fit_fetch(self, X: object, **metadata: Any) -> LaTFEstimator | None:
         """Fit, then return :meth:`fetch_model`."""
         return self.fit(X, **metadata).fetch_model()
 
@@ -553,11 +760,62 @@ class LaTFEstimator(
 
     # -------------------------------------------------------------- inside
 
-    def _check_frames(self, X: Any) -> Any:
+    def _check_frames(self, X: object) -> Any:
         check_is_fitted(self)
-        X = check_rows(self, X, reset=False)
-        check_finite(X, np.full(len(X), getattr(X, "first", 0)), np.arange(len(X)))
-        return X
+        rows = check_rows(self, X, reset=False)
+        check_finite(rows, np.full(len(rows), getattr(rows, "first", 0)), np.arange(len(rows)))
+        return rows
 
     def _encode(self, X: NDArray[Any] | Rows) -> FloatArray:
         return seam.encode(self.model_, Standardised(X, self.mean_, self.scale_))
+
+    def _states(self, z: FloatArray) -> FloatArray:
+        return seam.state_probabilities(self.model_, z)
+
+    def _log_density(self, z: FloatArray, temperature: ArrayLike | None) -> FloatArray:
+        return seam.log_density(self.model_, z, self._reduced(temperature, len(z)))
+
+    def _reduced(self, temperature: ArrayLike | None, n_rows: int | None = None) -> FloatArray:
+        """Return T / T_ref for one temperature, or for one for each of `n_rows` rows."""
+        if temperature is None:
+            return np.ones(())
+        if self.reference_temperature_ is None:
+            raise ValueError(
+                "Expected no `temperature`: fit was given none, so the model knows one unnamed "
+                "temperature only. Pass `temperature` to fit."
+            )
+        values = np.asarray(temperature, dtype=np.float64)
+        if values.ndim and values.shape != (n_rows,):
+            wanted = "one number" if n_rows is None else f"one number or shape ({n_rows},)"
+            raise ValueError(f"Expected `temperature` to be {wanted}, got shape {values.shape}.")
+        for value in np.unique(values):
+            check_temperature(float(value))
+        return np.asarray(values / self.reference_temperature_)
+
+
+def each(calls: Iterable[tuple[Callable[..., T], tuple[Any, ...]]]) -> list[T]:
+    """Make calls (function, arguments) through joblib, so that its active backend spreads them."""
+    calls = list(calls)
+    if len(calls) == 1:
+        return [function(*arguments) for function, arguments in calls]
+    return list(joblib.Parallel()(joblib.delayed(call)(*arguments) for call, arguments in calls))
+
+
+def warn_of_states(n_states: int, n_initial: int, settled: bool) -> None:
+    """Say when states were lost that the caller named, when one is left, or when none settled."""
+    if n_states == 1:
+        warn(
+            "Only one metastable state was found: collective variables and density are usable, "
+            "populations are not informative. A shorter `lagtime` or more `n_states` may help."
+        )
+    elif n_states < n_initial:
+        warn(
+            f"Of {n_initial} `initial_states` {n_states} are left: the others were never the most "
+            "probable state one lagtime later and have merged."
+        )
+    elif not settled:
+        warn(
+            "The state labels were still changing after the last round of refinement; raise "
+            "`n_refinements` or `max_iter`.",
+            ConvergenceWarning,
+        )

@@ -1,36 +1,189 @@
-"""The one seam between arrays and tensors of a fitted model: arrays in, arrays out, in float64.
+"""The one seam between arrays and tensors: features into a fit, answers out of a fitted model.
 
-Numbers computed in float32 change with the order and the number of rows; these do not. Only random
-draws are mapped in float32, in half the time: they are off by a millionth of their spread.
+Answers are computed in float64: numbers computed in float32 change with the order and the number
+of rows. Only random draws are mapped in float32, in half the time: they are off by a millionth of
+their spread.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from latflow.estimators.features import Standardised, filled
+from latflow._blocks import rows_at_once
+from latflow._typing import FloatArray, IntArray
+from latflow.nn.batches import Batch, Features, Resident, as_index, filled
+from latflow.nn.conditional import ConditionalDensity
 from latflow.nn.distributions import TiltedGaussian
-from latflow.nn.model import ConditionalDensity, LatentModel
+from latflow.nn.model import LatentModel
+from latflow.trajectories import Rows, ahead, in_blocks, pools
 
-__all__ = ["conditional_draw", "conditional_log_density", "draw", "encode", "log_density", "move"]
+CHUNK = 8192  # rows at once through a network, which the processor's cache holds
 
-CHUNK = 8192  # rows at once, which the processor's cache holds
+SingleArray = NDArray[np.float32]
 
-FloatArray = NDArray[np.float64]
-Tensor = torch.Tensor
+
+@dataclass(frozen=True)
+class Standardised:
+    """Rows of X, shifted and scaled when asked for: nothing is held twice."""
+
+    X: Any
+    mean: FloatArray
+    scale: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of X."""
+        return int(self.X.shape[0]), int(self.X.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __sizeof__(self) -> int:
+        """Return the bytes of what is in memory: Dask scatters what says that it is large, once."""
+        return int(getattr(self.X, "nbytes", 0))
+
+    def __getitem__(self, rows: Any) -> FloatArray:
+        return self.of(self.X[rows])
+
+    def of(self, block: NDArray[Any]) -> FloatArray:
+        """Return rows that were read before, standardised."""
+        x = block.astype(np.float64)
+        x -= self.mean
+        x /= self.scale
+        return x
+
+    def blocks(self) -> Iterator[FloatArray]:
+        """Yield all rows in order, in double precision."""
+        return in_blocks(self.X, self.of)
+
+    def parts(self) -> Iterator[SingleArray]:
+        """Yield all rows in order, to train on."""
+        return in_blocks(
+            self.X, lambda block: self.single(block, np.empty(block.shape, np.float32))
+        )
+
+    def read(self, rows: IntArray, x: SingleArray) -> SingleArray:
+        """Write some rows into the first of x, to train on."""
+        x = x[: len(rows)]
+        step = max(self.X.grain, rows_at_once(self.shape[1]))
+        for k in range(0, len(rows), step):
+            self.single(self.X[rows[k : k + step]], x[k : k + step])
+        return x
+
+    def single(self, block: NDArray[Any], out: SingleArray) -> SingleArray:
+        """Write rows that were read before, standardised, in single precision if they come so."""
+        if block.dtype == np.float32:
+            np.subtract(block, self.mean.astype(np.float32), out=out)
+            out *= (1 / self.scale).astype(np.float32)
+        else:
+            out[:] = self.of(block)
+        return out
+
+
+class Streamed:
+    """Features that stay on disk; each pool of batches is read while the one before trains."""
+
+    def __init__(self, x: Standardised, device: torch.device) -> None:
+        self.x, self.device = x, device
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def index(self, rows: IntArray) -> Tensor:
+        """Return row numbers where they are used: by the processor, which reads."""
+        return as_index(rows)
+
+    def at(self, *columns: Tensor) -> Batch:
+        """Return rows and features of these rows, column by column, on the device."""
+        buffer = self._buffer(sum(map(len, columns)))
+        read, places = self._read(tuple(rows.numpy() for rows in columns), buffer)
+        own = (rows.to(self.device) for rows in columns)
+        return *own, *(read.index_select(0, place) for place in places)
+
+    def parts(self) -> Iterator[Tensor]:
+        """Yield all features in order."""
+        for part in self.x.parts():
+            yield torch.from_numpy(part).to(self.device)
+
+    def batches(
+        self, columns: tuple[Tensor, ...], size: int, generator: torch.Generator
+    ) -> Iterator[Batch]:
+        """Yield shuffled batches for ever, each entry of the columns about once an epoch."""
+        rng = np.random.default_rng(int(torch.randint(2**31 - 1, (), generator=generator)))
+        rows = tuple(column.numpy() for column in columns)
+        for entries, read, places in ahead(self._pools(rows, size, rng)):
+            n = len(entries[0])
+            for k in range(0, max(1, n // size * size), size):
+                yield (
+                    *(torch.from_numpy(own[k : k + size]).to(self.device) for own in entries),
+                    *(read.index_select(0, place[k : k + size]) for place in places),
+                )
+
+    def _pools(
+        self, rows: tuple[IntArray, ...], size: int, rng: np.random.Generator
+    ) -> Iterator[tuple[tuple[IntArray, ...], Tensor, list[Tensor]]]:
+        """Yield entries, features and places of pools; two buffers serve in turn."""
+        buffers = [self._buffer(0), self._buffer(0)]
+        for entries in pools(self.x.X, rows, size, rng):
+            most = len(rows) * len(entries[0])
+            if len(buffers[0]) < most:
+                buffers[0] = self._buffer(most)
+            yield (entries, *self._read(entries, buffers[0]))
+            buffers.reverse()
+
+    def _buffer(self, n_rows: int) -> SingleArray:
+        return np.empty((min(n_rows, len(self.x)), self.x.shape[1]), np.float32)
+
+    def _read(
+        self, columns: tuple[IntArray, ...], buffer: SingleArray
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Read all rows of the columns, each once; return them and each column's places there."""
+        mark = np.zeros(len(self.x), dtype=bool)
+        for rows in columns:
+            mark[rows] = True
+        wanted = np.flatnonzero(mark)
+        place = np.empty(len(mark), dtype=np.int64)
+        place[wanted] = np.arange(len(wanted))
+        read = torch.from_numpy(self.x.read(wanted, buffer)).to(self.device)
+        return read, [torch.from_numpy(place[rows]).to(self.device) for rows in columns]
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the device to train on; "auto" takes a CUDA GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"Expected `device` to be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}."
+        ) from error
+
+
+def features_of(x: Standardised, device: torch.device) -> Features:
+    """Return the features of a fit: in memory on the device, or read as it goes."""
+    if isinstance(x.X, Rows) and x.X.on_disk:
+        return Streamed(x, device)
+    return Resident(map(torch.from_numpy, x.parts()), x.shape, device)
+
+
+# ------------------------------------------------------------------ answers of a fitted model
 
 
 def in_chunks(function: Callable[..., Tensor], *arrays: NDArray[Any]) -> NDArray[Any]:
     """Apply a row-wise function of tensors to arrays, chunk by chunk."""
 
     def part(k: int) -> Tensor:
-        return function(*(torch.tensor(a[k : k + CHUNK], dtype=torch.float64) for a in arrays))
+        rows = slice(k, k + CHUNK)
+        return function(*(torch.tensor(a[rows], dtype=torch.float64) for a in arrays))
 
     with torch.no_grad():
         first = part(0).numpy()

@@ -1,11 +1,13 @@
-"""What all featurizers share: the topology that fit saw, names of atoms, lists in and lists out."""
+"""What all featurizers have: the topology that fit saw, lists in and out, and the manifest."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from functools import wraps
-from typing import Any, Self
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,50 +15,67 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from latflow._validation import whole_or_nothing
+from latflow.featurizers.topology import (
+    atom_labels,
+    check_topology,
+    check_trajectory,
+    find_topology,
+    topology_as_json,
+    topology_from_json,
+)
+from latflow.trajectories.features import FeatureList
 
-__all__ = ["Featurizer", "atom_labels", "check_topology", "find_topology", "select_atoms"]
+if TYPE_CHECKING:
+    import mdtraj
 
-IntArray = NDArray[np.int64]
+
 Features = NDArray[np.float32]
+Structures: TypeAlias = "mdtraj.Trajectory | mdtraj.Topology | list[mdtraj.Trajectory]"
+
+PACKAGES = ("latflow", "mdtraj", "numpy")
 
 
-def _per_structure(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a method of one mdtraj.Trajectory take a list of them, and return a list then."""
-
-    @wraps(method)
-    def wrapper(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(X, list):
-            return method(self, X, *args, **kwargs)
-        return [method(self, x, *args, **kwargs) for x in X]
-
-    return wrapper
+Kind = TypeVar("Kind", bound="type[Featurizer]")
 
 
-def _lists_outside(cls: type[Featurizer]) -> type[Featurizer]:
-    """Put the branch of lists outside scikit-learn's `set_output` wrapper, which takes arrays."""
-    cls.transform = _per_structure(cls.transform)  # type: ignore[method-assign]
-    cls.fit_transform = cls.fit_transform.__wrapped__  # type: ignore[method-assign,attr-defined]
+def takes_lists(cls: Kind) -> Kind:
+    """Let `transform` of a class take a list of trajectories, outside of scikit-learn's wrapper.
+
+    The wrapper of `set_output` comes off `fit_transform`, whose inner `transform` has it.
+    """
+    one = cls.transform
+
+    @wraps(one)
+    def transform(self: Featurizer, X: Structures) -> object:
+        if isinstance(X, list):
+            return FeatureList((one(self, x) for x in X), manifest=self.manifest())
+        return one(self, X)
+
+    cls.transform = transform  # type: ignore[method-assign]
+    cls.fit_transform = getattr(cls.fit_transform, "__wrapped__", cls.fit_transform)  # type: ignore[method-assign]
     return cls
 
 
-@_lists_outside
+@takes_lists
 class Featurizer(TransformerMixin, BaseEstimator):
     """Base of the transformers of `mdtraj.Trajectory`, or of lists of them, to named features.
 
     A subclass has `_learn(topology, X)`, which stores what it needs and returns the names of its
-    features, and `_compute(X)`, which returns an array of shape (n_frames, n_features).
+    features, and `_compute(X)`, which returns an array of shape (n_frames, n_features). Its `unit`
+    is that of the features: nm, rad or none.
 
     Attributes
     ----------
     topology_ : mdtraj.Topology
-        That every trajectory has to have.
+        The topology that every trajectory has to have.
     feature_names_ : list of str
     """
 
-    topology_: Any
+    unit: ClassVar[str] = "none"
+    topology_: mdtraj.Topology
     feature_names_: list[str]
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Structures, y: object = None) -> Self:
         """Learn the topology: which atoms the features are made of, and their names.
 
         Parameters
@@ -82,11 +101,11 @@ class Featurizer(TransformerMixin, BaseEstimator):
             self.topology_ = topology
         return self
 
-    def fit_transform(self, X: Any, y: Any = None) -> Any:
+    def fit_transform(self, X: Structures, y: object = None) -> Any:
         """Learn the topology of trajectories and compute their features."""
         return self.fit(X, y).transform(X)
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Structures) -> Any:
         """Compute the features of trajectories.
 
         Parameters
@@ -95,7 +114,7 @@ class Featurizer(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of float32 of shape (n_frames, n_features), or list of them
+        ndarray of float32 of shape (n_frames, n_features), or FeatureList of them
 
         Raises
         ------
@@ -105,11 +124,13 @@ class Featurizer(TransformerMixin, BaseEstimator):
             If a topology differs from that of `fit`; the message names the first difference.
         """
         check_is_fitted(self)
-        check_trajectory(X)
-        check_topology(X.topology, self.topology_)
+        check_topology(check_trajectory(X).topology, self.topology_)
         return self._compute(X)
 
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
+    def _compute(self, X: mdtraj.Trajectory) -> Features:
+        raise NotImplementedError
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
         """Return the names of the features, one per column.
 
         Parameters
@@ -123,10 +144,86 @@ class Featurizer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.asarray(self.feature_names_, dtype=object)
 
-    def _learn(self, topology: Any, X: Any) -> list[str]:
-        raise NotImplementedError
+    def manifest(self) -> dict[str, Any]:
+        """Return how the features are made, as JSON can hold it.
 
-    def _compute(self, X: Any) -> Features:
+        Returns
+        -------
+        dict
+            ``featurizer`` (name of the class), ``parameters``, ``feature_names``, ``units`` (nm,
+            rad or none, one per feature), ``topology`` (chains, residues, atoms and bonds),
+            ``fingerprint`` (a checksum of the class, its parameters and the atoms' labels) and
+            ``versions`` of the packages.
+
+        See Also
+        --------
+        from_manifest : The way back.
+        """
+        check_is_fitted(self)
+        recipe = self._recipe()
+        decisive = json.dumps([recipe, atom_labels(self.topology_)], sort_keys=True)
+        return recipe | {
+            "feature_names": list(self.feature_names_),
+            "units": self._units(),
+            "topology": topology_as_json(self.topology_),
+            "fingerprint": hashlib.sha256(decisive.encode()).hexdigest(),
+            "versions": {name: version(name) for name in PACKAGES},
+        }
+
+    @staticmethod
+    def from_manifest(manifest: Mapping[str, Any]) -> Featurizer:
+        """Return the fitted featurizer that a manifest describes.
+
+        Parameters
+        ----------
+        manifest : mapping
+            What :meth:`manifest` returned, also after a way through JSON.
+
+        Returns
+        -------
+        Featurizer
+
+        Raises
+        ------
+        ValueError
+            If no class has the manifest's name, or the manifest is of an older version, which
+            kept neither topology nor parameters.
+        """
+        if not {"topology", "parameters"} <= manifest.keys():
+            raise ValueError(
+                "Expected a manifest with topology and parameters, got one of an older version: "
+                "run featurize again."
+            )
+        topology = topology_from_json(manifest["topology"])
+        return Featurizer._of_recipe(manifest, topology).fit(topology)
+
+    def _recipe(self) -> dict[str, Any]:
+        """Return the class and its parameters, from which :meth:`_of_recipe` makes it anew."""
+        parameters = self.get_params(deep=False) | self._structured_parameters()
+        return {
+            "featurizer": type(self).__name__,
+            "parameters": json.loads(json.dumps(parameters, default=_plain)),
+        }
+
+    def _structured_parameters(self) -> dict[str, Any]:
+        """Return the parameters that are neither numbers nor texts, as JSON can hold them."""
+        return {}
+
+    @staticmethod
+    def _of_recipe(recipe: Mapping[str, Any], topology: mdtraj.Topology) -> Featurizer:
+        for kind in _kinds(Featurizer):
+            if kind.__name__ == recipe["featurizer"]:
+                return kind._with_parameters(dict(recipe["parameters"]), topology)
+        raise ValueError(f"Expected a known featurizer, got {recipe['featurizer']}.")
+
+    @classmethod
+    def _with_parameters(cls, parameters: dict[str, Any], topology: mdtraj.Topology) -> Featurizer:
+        return cls(**parameters)
+
+    def _units(self) -> list[str]:
+        return [self.unit] * len(self.feature_names_)
+
+    def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
         raise NotImplementedError
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -139,106 +236,12 @@ class Featurizer(TransformerMixin, BaseEstimator):
         return tags
 
 
-def find_topology(X: Any) -> Any:
-    """Return the topology of a Trajectory, a Topology, or a list whose entries share one."""
-    import mdtraj
-
-    if isinstance(X, mdtraj.Topology):
-        return X
-    if not isinstance(X, list):
-        check_trajectory(X)
-        return X.topology
-    if not X:
-        raise ValueError("Expected at least one trajectory, got an empty list.")
-    first, *others = (find_topology(x) for x in X)
-    for number, other in enumerate(others, start=1):
-        check_topology(other, first, f" in trajectory {number}, as in trajectory 0")
-    return first
+def _plain(value: Any) -> object:
+    """Return arrays and numpy's numbers as JSON can hold them, and whatever else as a text."""
+    return value.tolist() if hasattr(value, "tolist") else repr(value)
 
 
-def check_trajectory(X: Any) -> None:
-    """Raise where X is not a Trajectory with a topology."""
-    import mdtraj
-
-    if not isinstance(X, mdtraj.Trajectory):
-        raise TypeError(
-            f"Expected an mdtraj.Trajectory, or a list of them, got {type(X).__name__}."
-        )
-    if X.topology is None:
-        raise ValueError("Expected a trajectory with a topology, got one without.")
-
-
-def check_topology(found: Any, expected: Any, where: str = ", as in fit") -> None:
-    """Raise a ValueError that names the first difference of two topologies."""
-    if found is expected:
-        return
-    if found.n_atoms != expected.n_atoms:
-        raise ValueError(f"Expected {expected.n_atoms} atoms{where}, got {found.n_atoms}.")
-    for one, other in zip(found.atoms, expected.atoms, strict=True):
-        if _identity(one) != _identity(other):
-            raise ValueError(f"Expected atom {one.index} to be {other}{where}, got {one}.")
-
-
-def _identity(atom: Any) -> tuple[str, str, int]:
-    return atom.name, atom.residue.name, atom.residue.index
-
-
-def select_atoms(topology: Any, selection: Any, name: str) -> IntArray:
-    """Return sorted atom indices of a selection in mdtraj's language, or of given indices.
-
-    Parameters
-    ----------
-    topology : mdtraj.Topology
-    selection : str or array_like of int
-    name : str
-        What the errors call it.
-
-    Returns
-    -------
-    ndarray of shape (n_atoms,)
-    """
-    if isinstance(selection, str):
-        try:
-            found = topology.select(selection)
-        except Exception as error:
-            raise ValueError(
-                f"Expected `{name}` in mdtraj's selection language, got {selection!r}: "
-                f"{' '.join(str(error).split())}."
-            ) from error
-    else:
-        found = check_atom_indices(selection, topology.n_atoms, name).ravel()
-    if len(found) == 0:
-        raise ValueError(f"Expected `{name}` to select at least one atom, got none: {selection!r}.")
-    return np.unique(found).astype(np.int64)
-
-
-def check_atom_indices(values: ArrayLike, n_atoms: int, name: str) -> IntArray:
-    """Return integers in range as an array."""
-    array = np.asarray(values)
-    if array.size and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= n_atoms):
-        raise ValueError(
-            f"Expected `{name}` to hold atom indices from 0 to {n_atoms - 1}, got {values!r}."
-        )
-    return array.astype(np.int64)
-
-
-def atom_labels(topology: Any) -> list[str]:
-    """Return a label per atom, as ALA2-CA; with the number of the chain where that is needed."""
-    residues = residue_labels(topology)
-    labels = [f"{residues[atom.residue.index]}-{atom.name}" for atom in topology.atoms]
-    return _distinct(labels, [f"{label}#{k}" for k, label in enumerate(labels)])
-
-
-def residue_labels(topology: Any) -> list[str]:
-    """Return a label per residue, as ALA2, or 1:ALA2 where chain 0 has such a residue too."""
-    residues = list(topology.residues)
-    labels = [str(residue) for residue in residues]
-    chains = [f"{r.chain.index}:{label}" for r, label in zip(residues, labels, strict=True)]
-    labels = _distinct(labels, chains)
-    return _distinct(labels, [f"{label}#{k}" for k, label in enumerate(labels)])
-
-
-def _distinct(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
-    """Return labels, and the longer ones for those that occur more than once."""
-    seen = Counter(labels)
-    return [b if seen[a] > 1 else a for a, b in zip(labels, longer, strict=True)]
+def _kinds(cls: type[Featurizer]) -> Iterator[type[Featurizer]]:
+    for kind in cls.__subclasses__():
+        yield kind
+        yield from _kinds(kind)

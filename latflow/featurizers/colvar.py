@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from scipy.special import logsumexp
 from sklearn.utils import Bunch
 
-from latflow._validation import check_per_trajectory, check_positive
-from latflow.featurizers.readers import FilePath, check_files
-from latflow.units import BOLTZMANN_CONSTANT
-
-__all__ = ["read_colvar"]
+from latflow._typing import FloatArray
+from latflow._validation import check_per_trajectory, check_positive, warn
+from latflow.featurizers.readers import FilePath, check_files, common_step
+from latflow.units import BOLTZMANN_CONSTANT, Units
 
 HEADER = "#! FIELDS"
 TIME = "time"
-
-FloatArray = NDArray[np.float64]
 
 
 def read_colvar(
@@ -53,9 +47,9 @@ def read_colvar(
     bias : str or sequence of str, optional
         Columns of bias energy, in the unit of ``boltzmann_constant * temperature``.
     temperature : float or sequence of float, optional
-        Of each file, or of all; in K.
+        Temperature of each file, or of all, in K.
     boltzmann_constant : float, default=0.00831446...
-        In kJ/mol/K; 1.0 for reduced units.
+        k_B in kJ/mol/K; 1.0 for reduced units.
 
     Returns
     -------
@@ -91,169 +85,120 @@ def read_colvar(
     >>> data.trajectories[0].ravel(), data.weights[0].round(3), data.time_step
     (array([1.5, 1.7]), array([0.537, 1.463]), 1.0)
     """
-    files = check_files([paths] if isinstance(paths, str | os.PathLike) else list(paths), ())
-    constant = check_positive(boltzmann_constant, "boltzmann_constant")
+    files = check_files(paths, ())
+    units = Units(check_positive(boltzmann_constant, "boltzmann_constant"))
     temperatures = check_per_trajectory(temperature, len(files), "temperature")
     biases = [bias] if isinstance(bias, str) else list(bias or ())
     if biases and temperature is None:
         raise ValueError("Expected `temperature` with `bias`, to turn energies to weights.")
-    tables = [_read(file) for file in files]
+    tables = {file: _read(file) for file in files}
     if features is None:
-        names = [name for name in tables[0].columns if name not in (TIME, *biases)]
-    else:
-        names = [features] if isinstance(features, str) else list(features)
-    for table in tables:
-        table.check([TIME, *names, *biases])
+        features = [str(name) for name in tables[files[0]] if name not in (TIME, *biases)]
+    names = [features] if isinstance(features, str) else list(features)
+    for file, table in tables.items():
+        _check_columns(file, table, [*names, *biases])
+    steps = [(file, _time_step(file, table)) for file, table in tables.items()]
+    energies = [np.array(tables[file][biases].sum(axis=1)) for file in files]
     return Bunch(
-        trajectories=[table.take(names) for table in tables],
-        weights=_weights([t.take(biases).sum(axis=1) for t in tables], temperatures, constant)
-        if biases
-        else None,
+        trajectories=[np.array(tables[file][names], order="C") for file in files],
+        weights=_weights(energies, [t for t in temperatures if t], units) if biases else None,
         temperature=None if temperature is None else temperatures,
-        time_step=_common_step(tables),
+        time_step=common_step([(f, s, 5e-4 * s) for f, s in steps if s]),
         feature_names=names,
         paths=[str(file) for file in files],
     )
 
 
-@dataclass(frozen=True)
-class _Table:
-    """The columns of one file, in time order."""
-
-    file: Path
-    columns: dict[str, FloatArray]
-
-    def check(self, names: Sequence[str]) -> None:
-        missing = [name for name in names if name not in self.columns]
-        if missing:
+def _read(file: Path) -> pd.DataFrame:
+    """Return all runs of a file in time order, without what a restart replaced."""
+    runs = [_numbers(file, names, lines) for names, lines in _runs(file)]
+    for run in runs:
+        if set(run) != set(runs[0]):
             raise ValueError(
-                f"Expected the column{'s' * (len(missing) > 1)} {', '.join(missing)} in "
-                f"{self.file}, which has {', '.join(self.columns)}."
+                f"Expected the columns {', '.join(map(str, runs[0]))} after every restart in "
+                f"{file}, got {', '.join(map(str, run))}."
             )
-
-    def take(self, names: Sequence[str]) -> FloatArray:
-        return np.stack([self.columns[name] for name in names], axis=1)
-
-
-def _read(file: Path) -> _Table:
-    """Read all runs of a file, and drop what a restart replaced."""
-    runs = [(names, _numbers(file, lines, len(names))) for names, lines in _runs(file)]
-    names = runs[0][0]
-    for other, _ in runs[1:]:
-        if set(other) != set(names):
-            raise ValueError(
-                f"Expected the columns {', '.join(names)} after every restart in {file}, "
-                f"got {', '.join(other)}."
-            )
-    rows = np.concatenate([values[:, [own.index(n) for n in names]] for own, values in runs])
-    if not len(rows):
+    table = pd.concat(runs, ignore_index=True)
+    if table.empty:
         raise ValueError(f"Expected frames in {file}, got none.")
-    table = _Table(file, dict(zip(names, rows.T, strict=True)))
-    table.check([TIME])
-    kept = _kept(table.columns[TIME])
+    _check_columns(file, table, [TIME])
+    times = table[TIME]
+    kept = times < times[::-1].cummin()[::-1].shift(-1, fill_value=np.inf)
     if not kept.all():
-        _warn(
+        warn(
             f"{np.count_nonzero(~kept)} of {len(kept)} frames in {file} were run through anew "
             "after a restart and are dropped."
         )
-    return _Table(file, {name: values[kept] for name, values in table.columns.items()})
+    return table[kept]
+
+
+def _check_columns(file: Path, table: pd.DataFrame, names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise ValueError(
+            f"Expected the column{'s' * (len(missing) > 1)} {', '.join(missing)} in {file}, which "
+            f"has {', '.join(map(str, table))}."
+        )
 
 
 def _runs(file: Path) -> Iterator[tuple[list[str], list[tuple[int, str]]]]:
-    """Yield the names of columns, and the numbered lines, below each header."""
-    names: list[str] | None = None
-    lines: list[tuple[int, str]] = []
-    with file.open() as stream:
-        for number, line in enumerate(stream, start=1):
-            text, header, fields = line.partition(HEADER)
-            if text.partition("#")[0].strip():
-                if names is None:
-                    raise ValueError(
-                        f"Expected a line `{HEADER} time ...` at the head of {file}, got none."
-                    )
-                # a header in the middle of a line: the run before was killed while it wrote it
-                lines.append((number, "" if header else text.partition("#")[0]))
-            if header:
-                if names is not None:
-                    yield names, lines
-                names, lines = fields.split(), []
-    if names is None:
+    """Yield the names of columns, and the numbered lines of numbers, below each header."""
+    head, *runs = file.read_text().split(HEADER)
+    if not runs or any(line.partition("#")[0].strip() for line in head.splitlines()):
         raise ValueError(f"Expected a line `{HEADER} time ...` at the head of {file}, got none.")
-    yield names, lines
+    number = 1 + head.count("\n")
+    for k, run in enumerate(runs, start=1):
+        names, *lines = (line.partition("#")[0].strip() for line in run.split("\n"))
+        rows = [(n, line) for n, line in enumerate(lines, start=number + 1) if line]
+        number += len(lines)
+        if lines and lines[-1] and k < len(runs):
+            # a header in the middle of a line: the run was killed while it wrote it
+            rows[-1] = (number, "")
+        yield names.split(), rows
 
 
-def _numbers(file: Path, lines: list[tuple[int, str]], n_columns: int) -> FloatArray:
-    """Numbers of one run; a last line that was not written to its end is dropped."""
-    if lines and len(lines[-1][1].split()) < n_columns:
-        _warn(f"Line {lines[-1][0]} of {file} ends early and is dropped.")
-        lines = lines[:-1]
+def _numbers(file: Path, names: list[str], lines: list[tuple[int, str]]) -> pd.DataFrame:
+    """Return the numbers of one run; a last line that was not written to its end is dropped."""
+    if lines and len(lines[-1][1].split()) < len(names):
+        number, _ = lines.pop()
+        warn(f"Line {number} of {file} ends early and is dropped.")
     if not lines:
-        return np.empty((0, n_columns))
+        return pd.DataFrame(columns=names, dtype=np.float64)
     try:
-        table = np.loadtxt([line for _, line in lines], ndmin=2)
+        values = np.loadtxt([line for _, line in lines], ndmin=2)
     except ValueError:
-        table = np.empty((0, 0))
-    if table.shape[1] != n_columns or not np.isfinite(table).all():
-        raise ValueError(_first_bad(file, lines, n_columns))
-    return table
+        values = np.empty((0, 0))
+    if values.shape[1] != len(names) or not np.isfinite(values).all():
+        for number, line in lines:
+            numbers = pd.to_numeric(pd.Series(line.split()), errors="coerce")
+            if len(numbers) != len(names) or not np.isfinite(numbers).all():
+                raise ValueError(
+                    f"Expected {len(names)} finite numbers, as the header names columns, in line "
+                    f"{number} of {file}, got {line!r}."
+                )
+    return pd.DataFrame(values, columns=names)
 
 
-def _first_bad(file: Path, lines: list[tuple[int, str]], n_columns: int) -> str:
-    number, line = lines[0]
-    for number, line in lines:  # noqa: B007
-        try:
-            found = np.array(line.split(), dtype=np.float64)
-        except ValueError:
-            found = np.array([np.nan])
-        if len(found) != n_columns or not np.isfinite(found).all():
-            break
-    return (
-        f"Expected {n_columns} finite numbers, as the header names columns, in line {number} of "
-        f"{file}, got {line.strip()!r}."
-    )
-
-
-def _kept(times: FloatArray) -> NDArray[np.bool_]:
-    """Whether no later row has the same or an earlier time."""
-    later = np.minimum.accumulate(times[::-1])[::-1]
-    return np.append(times[:-1] < later[1:], True)
-
-
-def _common_step(tables: Sequence[_Table]) -> float | None:
-    steps = {}
-    for table in tables:
-        gaps = np.diff(table.columns[TIME])
-        if len(gaps):
-            step = steps[table.file] = float(np.median(gaps))
-            if not np.allclose(gaps, step, rtol=1e-3):
-                at = table.columns[TIME][np.argmax(~np.isclose(gaps, step, rtol=1e-3))]
-                _warn(f"The times in {table.file} are not evenly spaced: see after {at:g}.")
-    if not steps:
+def _time_step(file: Path, table: pd.DataFrame) -> float | None:
+    """Return the time between frames; None where there is one frame only."""
+    times = table[TIME].to_numpy()
+    if len(times) == 1:
         return None
-    first, common = next(iter(steps.items()))
-    for file, step in steps.items():
-        if not np.isclose(step, common, rtol=1e-3):
-            raise ValueError(
-                f"Expected the same time between frames in all files, got {common:g} in {first} "
-                f"and {step:g} in {file}."
-            )
-    return common
+    step = float(np.median(np.diff(times)))
+    uneven = ~np.isclose(np.diff(times), step, rtol=1e-3)
+    if uneven.any():
+        after = times[uneven.argmax()]
+        warn(f"The times in {file} are not evenly spaced: see after {after:g}.")
+    return step
 
 
 def _weights(
-    biases: Sequence[FloatArray], temperatures: Sequence[Any], constant: float
+    energies: Sequence[FloatArray], temperatures: Sequence[float], units: Units
 ) -> list[FloatArray]:
-    """exp(V / (k_B T)), of mean 1 over the frames of each temperature."""
-    weights: list[Any] = [None] * len(biases)
-    for value in set(temperatures):
-        own = [k for k, t in enumerate(temperatures) if t == value]
-        highest = max(biases[k].max() for k in own)
-        raw = [np.exp((biases[k] - highest) / (constant * value)) for k in own]
-        mean = np.concatenate(raw).mean()
-        for k, weight in zip(own, raw, strict=True):
-            weights[k] = weight / mean
-    return weights
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=4)
+    """Return exp(V / (k_B T)), of mean 1 over the frames of each temperature."""
+    reduced = [(t, units.beta(t) * v) for t, v in zip(temperatures, energies, strict=True)]
+    log_mean = {}
+    for temperature in set(temperatures):
+        pooled = np.concatenate([v for t, v in reduced if t == temperature])
+        log_mean[temperature] = logsumexp(pooled) - np.log(len(pooled))
+    return [np.exp(v - log_mean[t]) for t, v in reduced]

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from latflow._blocks import blocks_of_rows
+from latflow._typing import BoolArray, IntArray
 from latflow._validation import check_count, check_option, check_positive
-from latflow.featurizers.base import (
-    Features,
-    Featurizer,
-    IntArray,
+from latflow.featurizers.base import Features, Featurizer, Structures
+from latflow.featurizers.topology import (
     atom_labels,
     check_atom_indices,
     residue_labels,
     select_atoms,
 )
 
-__all__ = ["Contacts", "CoordinationNumbers", "Distances"]
+if TYPE_CHECKING:
+    import mdtraj
+
 
 SCHEMES = ("ca", "closest-heavy")
-BLOCK = 250_000  # distances at a time: 1 MB, so that what is made of them stays in the cache
 FEWEST_FRAMES = 16  # at a time, as mdtraj checks all pairs anew in every call
-
 LARGEST_DENSE = 64  # atoms, up to which a dense matrix sums their pairs faster than a sparse one
 
 PairArray = NDArray[np.int32]
@@ -34,38 +35,50 @@ Atoms = str | tuple[str, str] | ArrayLike | None
 
 
 class _Pairs(Featurizer):
-    """What distances and contacts share: which pairs, and their distances."""
+    """What distances and contacts have in common: pairs of atoms, and their distances."""
 
-    atoms: Atoms
-    scheme: str
-    min_separation: int
-    periodic: bool
+    prefix: ClassVar[str]
 
-    def _learn_pairs(self, topology: Any) -> list[str]:
-        """Store atom pairs, and where the pairs of each feature start; return labels of pairs."""
+    def __init__(
+        self,
+        atoms: Atoms = None,
+        *,
+        scheme: str = "ca",
+        min_separation: int = 3,
+        periodic: bool = True,
+    ) -> None:
+        self.atoms = atoms
+        self.scheme = scheme
+        self.min_separation = min_separation
+        self.periodic = periodic
+
+    def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
+        """Store atom pairs, and where the pairs of each feature start; return the names."""
         check_option(self.scheme, "scheme", SCHEMES)
         separation = check_count(self.min_separation, "min_separation", minimum=0)
         self.starts_: IntArray | None = None
-        if self.atoms is not None:
-            self.pairs_ = _given_pairs(topology, self.atoms, separation)
-            named = self.pairs_.astype(np.int64)
-            labels = atom_labels(topology)
-        else:
-            named = _residue_pairs(topology, self.scheme, separation)
-            groups = [_atom_pairs(topology, self.scheme, a, b) for a, b in named]
+        if self.atoms is None:
+            labels = residue_labels(topology)
+            atoms = _atoms_of_residues(topology, self.scheme)
+            named = _all_pairs(np.array(list(atoms), dtype=np.int64))
+            named = named[_are_apart(topology, named, separation)]
+            groups = [[*product(atoms[a], atoms[b])] for a, b in named.tolist()]
             self.pairs_ = np.array([pair for group in groups for pair in group], dtype=np.int32)
             if self.scheme != "ca":
                 self.starts_ = np.cumsum([0, *map(len, groups)])[:-1]
-            labels = residue_labels(topology)
+        else:
+            labels = atom_labels(topology)
+            named = _pairs_of_atoms(topology, self.atoms, separation)
+            self.pairs_ = named.astype(np.int32)
         if not len(named):
             raise ValueError(
                 f"Expected pairs of atoms, got none at least min_separation={separation} residues "
                 f"apart for atoms={self.atoms!r}, scheme={self.scheme!r}."
             )
-        return [f"{labels[i]}_{labels[j]}" for i, j in named]
+        return [f"{self.prefix}_{labels[i]}_{labels[j]}" for i, j in named]
 
-    def _distances(self, X: Any) -> Features:
-        """Distances in nm, the least over the atom pairs of each feature."""
+    def _compute(self, X: mdtraj.Trajectory) -> Features:
+        """Return distances in nm, the least over the atom pairs of each feature."""
         from mdtraj import compute_distances
 
         if self.starts_ is None:
@@ -86,8 +99,8 @@ class Distances(_Pairs):
         Distance of two residues: that of their C-alpha atoms, or the shortest one between their
         heavy atoms. The latter also takes nucleotides.
     min_separation : int, default=3
-        Least distance along the chain, in residues, of the atoms of a pair that is not given by
-        its indices. Residues of different chains are always far enough apart.
+        Least distance along the chain, in residues, of the atoms of a pair, unless pairs are
+        named by their indices. Residues of different chains are always far enough apart.
     periodic : bool, default=True
         Take the nearest periodic image where the trajectory has a unit cell.
 
@@ -117,24 +130,7 @@ class Distances(_Pairs):
     ['distance_GLY0_GLY3', 'distance_GLY0_GLY4']
     """
 
-    def __init__(
-        self,
-        atoms: Atoms = None,
-        *,
-        scheme: str = "ca",
-        min_separation: int = 3,
-        periodic: bool = True,
-    ) -> None:
-        self.atoms = atoms
-        self.scheme = scheme
-        self.min_separation = min_separation
-        self.periodic = periodic
-
-    def _learn(self, topology: Any, X: Any) -> list[str]:
-        return [f"distance_{pair}" for pair in self._learn_pairs(topology)]
-
-    def _compute(self, X: Any) -> Features:
-        return self._distances(X)
+    prefix, unit = "distance", "nm"
 
 
 class Contacts(_Pairs):
@@ -165,6 +161,8 @@ class Contacts(_Pairs):
     Unit: none, from 0 (apart) to 1.
     """
 
+    prefix = "contact"
+
     def __init__(
         self,
         atoms: Atoms = None,
@@ -175,20 +173,17 @@ class Contacts(_Pairs):
         min_separation: int = 3,
         periodic: bool = True,
     ) -> None:
-        self.atoms = atoms
-        self.scheme = scheme
+        super().__init__(atoms, scheme=scheme, min_separation=min_separation, periodic=periodic)
         self.r0 = r0
         self.exponent = exponent
-        self.min_separation = min_separation
-        self.periodic = periodic
 
-    def _learn(self, topology: Any, X: Any) -> list[str]:
+    def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
         check_positive(self.r0, "r0")
         check_count(self.exponent, "exponent")
-        return [f"contact_{pair}" for pair in self._learn_pairs(topology)]
+        return super()._learn(topology, X)
 
-    def _compute(self, X: Any) -> Features:
-        return switch(self._distances(X), self.r0, self.exponent)
+    def _compute(self, X: mdtraj.Trajectory) -> Features:
+        return switch(super()._compute(X), self.r0, self.exponent)
 
 
 class CoordinationNumbers(Featurizer):
@@ -248,7 +243,7 @@ class CoordinationNumbers(Featurizer):
         self.sort = sort
         self.periodic = periodic
 
-    def _learn(self, topology: Any, X: Any) -> list[str]:
+    def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
         check_positive(self.r0, "r0")
         check_count(self.exponent, "exponent")
         self.atoms_ = select_atoms(topology, self.atoms, "atoms")
@@ -256,7 +251,7 @@ class CoordinationNumbers(Featurizer):
         if n_atoms < 2:
             raise ValueError(f"Expected `atoms` to select at least two atoms, got {n_atoms}.")
         i, j = np.triu_indices(n_atoms, 1)
-        self.pairs_ = np.stack([self.atoms_[i], self.atoms_[j]], axis=1).astype(np.int32)
+        self.pairs_ = _all_pairs(self.atoms_).astype(np.int32)
         row = np.arange(len(i))
         member = sparse.csr_array((np.ones(2 * len(i), np.float32), (np.r_[row, row], np.r_[i, j])))
         self.member_ = member if n_atoms > LARGEST_DENSE else member.toarray()
@@ -264,7 +259,7 @@ class CoordinationNumbers(Featurizer):
         names = range(n_atoms) if self.sort else [labels[k] for k in self.atoms_]
         return [f"coordination_{name}" for name in names]
 
-    def _compute(self, X: Any) -> Features:
+    def _compute(self, X: mdtraj.Trajectory) -> Features:
         numbers = in_blocks(X, self.pairs_, self.periodic, self._count, len(self.atoms_))
         return np.sort(numbers, axis=1) if self.sort else numbers
 
@@ -288,7 +283,13 @@ def switch(distances: Features, r0: float, exponent: int) -> Features:
     return np.reciprocal(power, out=power)
 
 
-def in_blocks(X: Any, pairs: PairArray, periodic: bool, reduce: Any, n_features: int) -> Features:
+def in_blocks(
+    X: mdtraj.Trajectory,
+    pairs: PairArray,
+    periodic: bool,
+    reduce: Callable[[Features], Features],
+    n_features: int,
+) -> Features:
     """Compute distances of some frames at a time, and put what `reduce` makes of them together.
 
     mdtraj's own functions hold the distances of all frames, and all atom pairs, at once.
@@ -297,9 +298,7 @@ def in_blocks(X: Any, pairs: PairArray, periodic: bool, reduce: Any, n_features:
 
     cells = X.unitcell_vectors if periodic else None
     features = np.empty((X.n_frames, n_features), np.float32)
-    step = max(FEWEST_FRAMES, BLOCK // len(pairs))
-    for first in range(0, X.n_frames, step):
-        rows = slice(first, first + step)
+    for rows in blocks_of_rows(X.n_frames, len(pairs), fewest=FEWEST_FRAMES):
         cell = None if cells is None else cells[rows]
         features[rows] = reduce(
             compute_distances_core(X.xyz[rows], pairs, unitcell_vectors=cell, periodic=periodic)
@@ -307,70 +306,50 @@ def in_blocks(X: Any, pairs: PairArray, periodic: bool, reduce: Any, n_features:
     return features
 
 
-def _given_pairs(topology: Any, atoms: Any, separation: int) -> PairArray:
-    """Atom pairs of one selection, between two, or as given."""
+def _all_pairs(numbers: IntArray) -> IntArray:
+    return numbers[np.stack(np.triu_indices(len(numbers), 1), axis=1)]
+
+
+def _pairs_of_atoms(topology: mdtraj.Topology, atoms: Atoms, separation: int) -> IntArray:
+    """Return atom pairs of one selection, between two, or as their indices say."""
     if isinstance(atoms, str):
-        chosen = select_atoms(topology, atoms, "atoms")
-        pairs = np.stack(np.triu_indices(len(chosen), 1), axis=1)
-        pairs = chosen[pairs]
-    elif isinstance(atoms, tuple) and all(isinstance(atom, str) for atom in atoms):
+        pairs = _all_pairs(select_atoms(topology, atoms, "atoms"))
+    elif isinstance(atoms, list | tuple) and all(isinstance(atom, str) for atom in atoms):
         if len(atoms) != 2:
             raise ValueError(f"Expected `atoms` to hold two selections, got {len(atoms)}.")
-        one, other = (select_atoms(topology, atom, "atoms") for atom in atoms)
+        one, other = (select_atoms(topology, str(atom), "atoms") for atom in atoms)
         pairs = np.stack(np.meshgrid(one, other, indexing="ij"), axis=-1).reshape(-1, 2)
         pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
     else:
-        return _check_pairs(atoms, topology.n_atoms)
+        pairs = check_atom_indices(atoms, topology.n_atoms, "atoms")  # type: ignore[arg-type]
+        if pairs.ndim != 2 or pairs.shape[1] != 2:
+            raise ValueError(
+                f"Expected `atoms` to be a selection, two of them, or pairs of atom indices of "
+                f"shape (n_pairs, 2), got shape {pairs.shape}."
+            )
+        if (pairs[:, 0] == pairs[:, 1]).any():
+            raise ValueError("Expected two different atoms in each pair of `atoms`, got one twice.")
+        return pairs
     residues = np.array([atom.residue.index for atom in topology.atoms])
-    return pairs[_apart(topology, residues[pairs], separation)].astype(np.int32)
+    return pairs[_are_apart(topology, residues[pairs], separation)]
 
 
-def _check_pairs(pairs: ArrayLike, n_atoms: int) -> PairArray:
-    array = check_atom_indices(pairs, n_atoms, "atoms")
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise ValueError(
-            f"Expected `atoms` to be a selection, two of them, or pairs of atom indices of shape "
-            f"(n_pairs, 2), got shape {array.shape}."
-        )
-    if (array[:, 0] == array[:, 1]).any():
-        raise ValueError("Expected two different atoms in every pair of `atoms`, got one twice.")
-    return array.astype(np.int32)
-
-
-def _apart(topology: Any, residues: IntArray, separation: int) -> NDArray[np.bool_]:
+def _are_apart(topology: mdtraj.Topology, residues: IntArray, separation: int) -> BoolArray:
     """Whether pairs of residues are in different chains, or far enough apart along one."""
     chains = np.array([residue.chain.index for residue in topology.residues])[residues]
     far = np.abs(residues[:, 0] - residues[:, 1]) >= separation
     return np.asarray(far | (chains[:, 0] != chains[:, 1]))
 
 
-def _residue_pairs(topology: Any, scheme: str, separation: int) -> IntArray:
-    """Pairs of residues with a C-alpha atom (or nucleotides), far enough apart along the chain."""
-    residues = np.array([r.index for r in topology.residues if _takes_part(r, scheme)], dtype=int)
-    pairs = residues[np.stack(np.triu_indices(len(residues), 1), axis=1)]
-    return pairs[_apart(topology, pairs, separation)]
-
-
-def _takes_part(residue: Any, scheme: str) -> bool:
-    has_ca = any(_is_alpha_carbon(atom) for atom in residue.atoms)
-    return has_ca or (scheme == "closest-heavy" and residue.is_nucleic)
-
-
-def _is_alpha_carbon(atom: Any) -> bool:
-    """Whether an atom is C-alpha; a calcium ion, also named CA, is not."""
-    return atom.name == "CA" and (atom.element is None or atom.element.symbol in ("C", "VS"))
-
-
-def _atom_pairs(topology: Any, scheme: str, a: int, b: int) -> list[tuple[int, int]]:
-    one, other = (_members(topology.residue(k), scheme) for k in (a, b))
-    return list(product(one, other))
-
-
-def _members(residue: Any, scheme: str) -> list[int]:
-    if scheme == "ca":
-        return [atom.index for atom in residue.atoms if _is_alpha_carbon(atom)][:1]
-    return [atom.index for atom in residue.atoms if not _is_hydrogen(atom)]
-
-
-def _is_hydrogen(atom: Any) -> bool:
-    return atom.element is not None and atom.element.symbol == "H"
+def _atoms_of_residues(topology: mdtraj.Topology, scheme: str) -> dict[int, list[int]]:
+    """Return atoms of residues: C-alpha, or all heavy ones where there is one or a base."""
+    chosen = {}
+    for residue in topology.residues:
+        atoms = [(a.index, a.name, a.element and a.element.symbol) for a in residue.atoms]
+        # a calcium ion is also named CA
+        carbons = [k for k, name, symbol in atoms if name == "CA" and symbol in (None, "C", "VS")]
+        if scheme == "ca" and carbons:
+            chosen[residue.index] = carbons[:1]
+        elif scheme != "ca" and (carbons or residue.is_nucleic):
+            chosen[residue.index] = [k for k, _, symbol in atoms if symbol != "H"]
+    return chosen

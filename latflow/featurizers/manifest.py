@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from latflow._writing import clear_unfinished, replacing
-from latflow.featurizers.base import Features, atom_labels
-
-__all__ = ["Manifest", "Record", "Settings", "checksum", "fingerprint", "write_array"]
+from latflow.featurizers.base import Features
 
 NAME = "manifest.json"
-FORMAT = 1
-PACKAGES = ("latflow", "mdtraj", "numpy")
+FORMAT = 2  # 1 had no parameters, units and topology, and another fingerprint
+DECISIVE = ("stride", "featurizer", "feature_names", "fingerprint")
 
 
 @dataclass(frozen=True)
@@ -48,59 +46,27 @@ class Record:
     temperature: float | None = None
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What features depend on, besides the file.
-
-    Attributes
-    ----------
-    stride : int
-    featurizer : str
-    feature_names : tuple of str
-    fingerprint : str
-        Of everything that the fitted featurizer holds.
-    """
-
-    stride: int
-    featurizer: str
-    feature_names: tuple[str, ...]
-    fingerprint: str
-
-    @classmethod
-    def of(cls, featurizer: Any, stride: int) -> Settings:
-        """Return the settings of a fitted featurizer."""
-        names = tuple(map(str, featurizer.get_feature_names_out()))
-        return cls(stride, type(featurizer).__name__, names, fingerprint(featurizer))
-
-
+@dataclass
 class Manifest:
-    """The finished files of a folder, found there or made now.
+    """The finished files of a folder.
 
     Parameters
     ----------
     folder : Path
-    settings : Settings
-    records : sequence of Record, default=()
-    unread : sequence of str, default=()
+    settings : dict
+        How the features were made: what the featurizer says, and ``stride``.
+    records : list of Record
+    unread : list of str
         Sources that have no record yet.
     time_step : float or None, default=None
         In ps.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        settings: Settings,
-        *,
-        records: Sequence[Record] = (),
-        unread: Sequence[str] = (),
-        time_step: float | None = None,
-    ) -> None:
-        self.folder = folder
-        self.settings = settings
-        self.records = list(records)
-        self.unread = list(unread)
-        self.time_step = time_step
+    folder: Path
+    settings: dict[str, Any]
+    records: list[Record] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    time_step: float | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -110,68 +76,78 @@ class Manifest:
             raise FileNotFoundError(f"Expected a folder with {NAME}, got {folder}.")
         try:
             content = json.loads(file.read_text())
-            settings = content["settings"]
-            settings["feature_names"] = tuple(settings["feature_names"])
-            return cls(
-                folder,
-                Settings(**settings),
-                records=[Record(**record) for record in content["files"]],
-                unread=content["unread"],
-                time_step=content["time_step"],
-            )
+            settings = {name: content["settings"][name] for name in DECISIVE} | content["settings"]
+            if "versions" in content:
+                settings["versions"] = content["versions"]
+            records = [Record(**record) for record in content["files"]]
+            return cls(folder, settings, records, content["unread"], content["time_step"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"Expected {file} as featurize writes it, got another.") from error
 
     @classmethod
-    def open(cls, folder: Path, settings: Settings) -> Manifest:
+    def open(cls, folder: Path, settings: dict[str, Any]) -> Manifest:
         """Return a folder's manifest if it was made with the same settings, or a new one."""
         if not (folder / NAME).exists():
             return cls(folder, settings)
-        found = cls.read(folder)
-        for name, value in asdict(found.settings).items():
-            if value != getattr(settings, name):
-                what = "another featurizer" if name == "fingerprint" else f"another `{name}`"
+        manifest = cls.read(folder)
+        for name in DECISIVE:
+            if manifest.settings[name] != settings[name]:
+                old = "another featurizer, or one of an older version"
+                what = old if name == "fingerprint" else f"another `{name}`"
                 raise ValueError(
                     f"Expected `out` to be empty or to hold features made with the same settings, "
                     f"got {what} in {folder / NAME}: take another folder."
                 )
-        return found
+        manifest.settings = settings
+        return manifest
 
-    def write(self) -> None:
-        """Write the manifest; the old one is replaced only when all is written."""
+    def write(
+        self, files: Sequence[Path], results: Mapping[int, Record | None], time_step: float | None
+    ) -> None:
+        """Write results so far, and what an earlier run did and this one has not come to yet.
+
+        The old manifest is replaced only when all is written.
+
+        Parameters
+        ----------
+        files : sequence of Path
+        results : mapping of int to Record or None
+            What became of the file of that number; None where it cannot be read.
+        time_step : float or None
+        """
+        sources = [os.path.abspath(file) for file in files]
+        earlier = {record.source: record for record in self.records}
+        known = [results[k] if k in results else earlier.get(s) for k, s in enumerate(sources)]
         content = {
             "format": FORMAT,
-            "settings": asdict(self.settings),
-            "time_step": self.time_step,
-            "files": [asdict(record) for record in self.records],
-            "unread": self.unread,
-            "versions": {name: version(name) for name in PACKAGES},
+            "settings": self.settings,
+            "time_step": time_step,
+            "files": [asdict(record) for record in known if record is not None],
+            "unread": [s for s, record in zip(sources, known, strict=True) if record is None],
         }
-        with replacing(self.folder / NAME) as part:
-            part.write_bytes(json.dumps(content, indent=1).encode())
+        with replacing(self.folder / NAME) as unfinished:
+            unfinished.write_bytes(json.dumps(content).encode())
 
     def finished(self, source: Path) -> Record | None:
         """Return the record of a file with this content, if its array is still there."""
         path, status = os.path.abspath(source), source.stat()
-        for record in self.records:
-            same = (path, status.st_size, status.st_mtime_ns)
-            if same == (record.source, record.size, record.mtime_ns) and self.holds(record):
+        records = [record for record in self.records if record.size == status.st_size]
+        for record in records:
+            same_file = (record.source, record.mtime_ns) == (path, status.st_mtime_ns)
+            if same_file and self.load(record) is not None:
                 return record
-        candidates = [r for r in self.records if r.size == status.st_size and self.holds(r)]
-        digest = checksum(source) if candidates else None
-        return next((r for r in candidates if r.sha256 == digest), None)
+        digest = checksum(source) if records else None
+        same_content = (record for record in records if record.sha256 == digest)
+        return next((r for r in same_content if self.load(r) is not None), None)
 
-    def holds(self, record: Record) -> bool:
-        """Whether a record's array is there, whole."""
-        try:
-            array = self.load(record)
-        except (OSError, ValueError):
-            return False
-        return array.shape == (record.frames, len(self.settings.feature_names))
-
-    def load(self, record: Record) -> Features:
-        """Return a record's array as a read-only memory map."""
-        return np.load(self.folder / record.array, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    def load(self, record: Record) -> Features | None:
+        """Return a record's array as a read-only memory map; None where it is not there, whole."""
+        shape = (record.frames, len(self.settings["feature_names"]))
+        with suppress(OSError, ValueError):
+            array = np.load(self.folder / record.array, mmap_mode="r", allow_pickle=False)
+            if array.shape == shape:
+                return array  # type: ignore[no-any-return]
+        return None
 
     def sweep(self) -> None:
         """Remove what killed runs left unfinished."""
@@ -180,8 +156,8 @@ class Manifest:
 
     def array_name(self, source: Path, digest: str) -> str:
         """Return a name that content and settings determine."""
-        key = hashlib.sha256(f"{digest}{self.settings.fingerprint}{self.settings.stride}".encode())
-        return f"{source.stem}-{key.hexdigest()[:12]}.npy"
+        key = f"{digest}{self.settings['fingerprint']}{self.settings['stride']}"
+        return f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
 
 
 def checksum(file: Path) -> str:
@@ -190,7 +166,7 @@ def checksum(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_array(file: BinaryIO, parts: Iterable[Features], n_features: int) -> int:
+def write_array(file: BinaryIO, blocks: Iterable[Features], n_features: int) -> int:
     """Write arrays below each other as one .npy file, whose length is known only at the end.
 
     Returns
@@ -206,40 +182,9 @@ def write_array(file: BinaryIO, parts: Iterable[Features], n_features: int) -> i
 
     write_header(0)
     n_rows = 0
-    for part in parts:
-        file.write(np.ascontiguousarray(part, "<f4").data)
-        n_rows += len(part)
+    for block in blocks:
+        file.write(np.ascontiguousarray(block, "<f4").data)
+        n_rows += len(block)
     file.seek(0)
     write_header(n_rows)
     return n_rows
-
-
-def fingerprint(value: Any) -> str:
-    """Return a SHA-256 of an object's content, the same in every process.
-
-    Numbers, strings, arrays, sequences, mdtraj's topologies and trajectories, and objects made of
-    them; a topology counts by its atoms' names.
-    """
-    digest = hashlib.sha256()
-    for piece in _pieces(value):
-        digest.update(piece + b"\0")
-    return digest.hexdigest()
-
-
-def _pieces(value: Any) -> Iterator[bytes]:
-    yield type(value).__name__.encode()
-    if isinstance(value, np.ndarray):
-        yield f"{value.dtype} {value.shape}".encode()
-        yield np.ascontiguousarray(value).tobytes()
-    elif isinstance(value, list | tuple):
-        for entry in value:
-            yield from _pieces(entry)
-    elif hasattr(value, "atoms") and hasattr(value, "n_atoms"):
-        yield from (label.encode() for label in atom_labels(value))
-    elif hasattr(value, "__dict__"):
-        for name, entry in sorted(vars(value).items()):
-            if name != "_sklearn_output_config":
-                yield name.encode()
-                yield from _pieces(entry)
-    else:
-        yield repr(value).encode()

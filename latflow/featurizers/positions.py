@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from latflow.featurizers.base import (
-    Features,
-    Featurizer,
-    IntArray,
-    atom_labels,
-    check_topology,
-    check_trajectory,
-    select_atoms,
-)
+from latflow._blocks import blocks_of_rows
+from latflow._typing import BoolArray, IntArray
+from latflow.featurizers.base import Features, Featurizer, Structures
+from latflow.featurizers.topology import atom_labels, check_topology, check_trajectory, select_atoms
 
-__all__ = ["AlignedPositions"]
+if TYPE_CHECKING:
+    import mdtraj
 
-BLOCK = 100_000  # atoms at a time: 1 MB
+
 LARGEST_TURN = 1e-5  # that is left by mdtraj's single precision, about in rad
 
 
@@ -54,18 +50,20 @@ class AlignedPositions(Featurizer):
     Unit: nm. Molecules must be whole: periodic images are not looked for.
     """
 
+    unit = "nm"
+
     def __init__(
         self,
         atoms: str | ArrayLike = "all",
         *,
         align: str | ArrayLike | None = None,
-        reference: Any = None,
+        reference: mdtraj.Trajectory | None = None,
     ) -> None:
         self.atoms = atoms
         self.align = align
         self.reference = reference
 
-    def _learn(self, topology: Any, X: Any) -> list[str]:
+    def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
         self.atoms_ = select_atoms(topology, self.atoms, "atoms")
         chosen, name = (self.atoms, "atoms") if self.align is None else (self.align, "align")
         self.align_ = select_atoms(topology, chosen, name)
@@ -78,12 +76,11 @@ class AlignedPositions(Featurizer):
         labels = atom_labels(topology)
         return [f"{axis}_{labels[k]}" for k in self.atoms_ for axis in "xyz"]
 
-    def _reference_frame(self, topology: Any, X: Any) -> Features:
-        source = X[0] if isinstance(X, list) else X
+    def _reference_frame(self, topology: mdtraj.Topology, X: Structures) -> Features:
+        source: Any = X[0] if isinstance(X, list) else X
         if self.reference is not None:
-            check_trajectory(self.reference)
-            check_topology(self.reference.topology, topology, ", as in fit, in `reference`")
-            source = self.reference
+            source = check_trajectory(self.reference)
+            check_topology(source.topology, topology, ", as in fit, in `reference`")
         if not hasattr(source, "xyz") or not len(source.xyz):
             raise ValueError(
                 "Expected `reference`, or a trajectory to fit on, for the structure to superpose "
@@ -91,20 +88,32 @@ class AlignedPositions(Featurizer):
             )
         return np.array(source.xyz[0], np.float32)
 
-    def _compute(self, X: Any) -> Features:
-        used, place = np.unique(np.r_[self.atoms_, self.align_], return_inverse=True)
-        own, aligned = place[: len(self.atoms_)], place[len(self.atoms_) :]
-        features = np.empty((X.n_frames, 3 * len(own)), np.float32)
-        step = max(1, BLOCK // len(used))
-        for first in range(0, X.n_frames, step):
+    def _compute(self, X: mdtraj.Trajectory) -> Features:
+        used = np.union1d(self.atoms_, self.align_)
+        kept, aligned = np.searchsorted(used, self.atoms_), np.searchsorted(used, self.align_)
+        features = np.empty((X.n_frames, 3 * len(kept)), np.float32)
+        for rows in blocks_of_rows(X.n_frames, 3 * len(used)):
             # an index array would give frames that mdtraj has to lay out anew
-            xyz = np.take(X.xyz[first : first + step], used, axis=1)
+            xyz = np.take(X.xyz[rows], used, axis=1)
             moved = _superpose(xyz, aligned, self.reference_)
-            features[first : first + step] = _rows(moved, own).reshape(len(xyz), -1)
+            features[rows] = _atoms_of(moved, kept).reshape(len(xyz), -1)
         return features
 
+    def _structured_parameters(self) -> dict[str, Any]:
+        """Return the reference as the coordinates of the atoms that are superposed."""
+        return {"reference": {"atoms": self.align_.tolist(), "xyz": self.reference_.tolist()}}
 
-def _rows(xyz: Features, atoms: IntArray) -> Features:
+    @classmethod
+    def _with_parameters(cls, parameters: dict[str, Any], topology: mdtraj.Topology) -> Featurizer:
+        from mdtraj import Trajectory
+
+        reference = parameters["reference"]
+        xyz = np.zeros((1, topology.n_atoms, 3), np.float32)
+        xyz[0, reference["atoms"]] = reference["xyz"]
+        return cls(**parameters | {"reference": Trajectory(xyz, topology)})
+
+
+def _atoms_of(xyz: Features, atoms: IntArray) -> Features:
     """Some atoms, in ascending order, without a copy where they are all."""
     return xyz if len(atoms) == xyz.shape[1] else np.take(xyz, atoms, axis=1)
 
@@ -122,7 +131,7 @@ def _superpose(xyz: Features, aligned: IntArray, reference: Features) -> Feature
         "atom_indices": aligned, "ref_atom_indices": np.arange(len(aligned))
     }  # fmt: skip
     moved = Trajectory(xyz, None).superpose(Trajectory(reference[None], None), **some).xyz
-    covariance = _rows(moved, aligned).transpose(0, 2, 1) @ centred
+    covariance = _atoms_of(moved, aligned).transpose(0, 2, 1) @ centred
     wrong = ~_is_best(covariance)
     if wrong.any():
         origin = reference.mean(axis=0)
@@ -130,7 +139,7 @@ def _superpose(xyz: Features, aligned: IntArray, reference: Features) -> Feature
     return np.asarray(moved)
 
 
-def _is_best(covariance: Features) -> NDArray[np.bool_]:
+def _is_best(covariance: Features) -> BoolArray:
     """Whether no rotation makes the trace larger: C is symmetric, tr(C) 1 - C positive definite."""
     c = np.ascontiguousarray(covariance.transpose(1, 2, 0))
     (xx, xy, xz), (_, yy, yz), (_, _, zz) = c

@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 import os
-import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.io import netcdf_file
 
 from latflow._validation import import_extra
 
-__all__ = [
-    "CorruptFile",
-    "check_atoms_and_times",
-    "check_files",
-    "check_kept",
-    "chunks_of",
-    "frames_of",
-    "read_topology",
-]
+if TYPE_CHECKING:
+    import mdtraj
+
 
 EXTENSIONS = (".xtc", ".dcd", ".trr", ".nc", ".h5", ".pdb")
 WITH_TOPOLOGY = (".h5", ".pdb")
 WITH_COORDINATES = (".pdb", ".gro", ".h5", ".cif")
-TIMES = {".xtc": 1, ".trr": 1, ".nc": 1, ".h5": 1}  # place of the times in what mdtraj reads
-BYTES_PER_CHUNK = 16_000_000
+WITH_TIMES = (".xtc", ".trr", ".nc", ".h5")
+BYTES_PER_CHUNK = 16_000_000  # of coordinates, before anything is computed from them
 MOST_FRAMES = 10_000
 
-FilePath = str | os.PathLike[str]
+FilePath: TypeAlias = str | os.PathLike[str]
+Topology: TypeAlias = "FilePath | mdtraj.Topology | mdtraj.Trajectory"
 
 
 class CorruptFile(Exception):
     """A file, or its rest, cannot be read; the message says why."""
 
 
-def check_files(paths: Sequence[FilePath], extensions: Sequence[str] = EXTENSIONS) -> list[Path]:
-    """Return paths of existing files with known extensions; any extension where none is given."""
-    files = [Path(path) for path in paths]
+def check_files(
+    paths: FilePath | Sequence[FilePath], extensions: Sequence[str] = EXTENSIONS
+) -> list[Path]:
+    """Return paths of existing files, each with one of the extensions if there are any."""
+    files = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not files:
         raise ValueError("Expected at least one file, got none.")
     for file in files:
@@ -54,13 +52,13 @@ def check_files(paths: Sequence[FilePath], extensions: Sequence[str] = EXTENSION
     return files
 
 
-def read_topology(topology: Any, first: Path) -> Any:
+def read_topology(topology: Topology | None, first: Path) -> mdtraj.Topology | mdtraj.Trajectory:
     """Return a Topology, or a Trajectory of one frame where there are coordinates.
 
     Parameters
     ----------
     topology : path, mdtraj.Topology, mdtraj.Trajectory, or None
-        None means that of the file `first`.
+        None takes that of the file `first`.
     first : Path
     """
     import mdtraj
@@ -74,12 +72,11 @@ def read_topology(topology: Any, first: Path) -> Any:
         topology = first
     if not isinstance(topology, str | os.PathLike):
         return topology
-    file = check_files([topology], ())[0]
-    load = mdtraj.load_topology
-    if file.suffix in WITH_COORDINATES:
-        load = mdtraj.load_frame
+    (file,) = check_files(topology, ())
     try:
-        return load(str(file), *([0] if load is mdtraj.load_frame else []))
+        if file.suffix in WITH_COORDINATES:
+            return mdtraj.load_frame(str(file), 0)
+        return mdtraj.load_topology(str(file))
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise ValueError(
             f"Expected `topology` to be a file that mdtraj can read, got {file}: {_line(error)}."
@@ -96,57 +93,67 @@ def check_atoms_and_times(files: Sequence[Path], n_atoms: int) -> float | None:
     ValueError
         If a file has another number of atoms, or files differ in the time between frames.
     """
-    known: tuple[float, float, Path] | None = None
+    steps = []
     for file in files:
-        try:
-            found, times = _head(file)
-        except CorruptFile:
-            continue
-        if found != n_atoms:
-            raise ValueError(
-                f"Expected {n_atoms} atoms, as in the topology, got {found} in {file}."
-            )
-        if times is None or len(times) < 2 or times[1] <= times[0]:
-            continue
-        step, error = float(times[1] - times[0]), time_error(times)
-        if known is not None and abs(step - known[0]) > error + known[1]:
-            raise ValueError(
-                f"Expected the same time between frames in all files, got {known[0]:g} ps in "
-                f"{known[2]} and {step:g} ps in {file}."
-            )
-        if known is None or error < known[1]:
-            known = step, error, file
-    return None if known is None else known[0]
+        with suppress(CorruptFile):
+            n_in_file, times = _head(file)
+            if n_in_file != n_atoms:
+                raise ValueError(
+                    f"Expected {n_atoms} atoms, as in the topology, got {n_in_file} in {file}."
+                )
+            if len(times) > 1 and times[1] > times[0]:
+                steps.append((file, float(times[1] - times[0]), time_error(times)))
+    return common_step(steps, " ps")
 
 
-def time_error(times: Any) -> float:
-    """Resolution of differences of times, which files hold in single precision."""
+def common_step(steps: Sequence[tuple[Path, float, float]], unit: str = "") -> float | None:
+    """Return the time between frames of all files, from the most exact one; None where none is.
+
+    Parameters
+    ----------
+    steps : sequence of (Path, float, float)
+        Each file with its time between frames and the error of that.
+    unit : str, default=""
+        Unit of time for the message, with a space in front.
+
+    Raises
+    ------
+    ValueError
+        If files differ by more than their errors.
+    """
+    if not steps:
+        return None
+    exact, step, error = min(steps, key=lambda known: known[2])
+    for file, other, other_error in steps:
+        if abs(other - step) > error + other_error:
+            raise ValueError(
+                f"Expected the same time between frames in all files, got {step:g}{unit} in "
+                f"{exact} and {other:g}{unit} in {file}."
+            )
+    return step
+
+
+def time_error(times: ArrayLike) -> float:
+    """Return the resolution of differences of times, which files hold in single precision."""
     return float(2 * np.spacing(np.float32(np.abs(times).max())) + 1e-6 * np.ptp(times))
 
 
-def _head(file: Path) -> tuple[int, Any]:
-    """Number of atoms, and the times of the first two frames where the format holds times."""
+def _head(file: Path) -> tuple[int, Sequence[float]]:
+    """Return the number of atoms, and the first two frames' times where the format has them."""
     import mdtraj
 
     if file.suffix == ".pdb":
-        return _count_pdb_atoms(file), None
+        with file.open(errors="replace") as lines:
+            model = takewhile(lambda line: not line.startswith("ENDMDL"), lines)
+            return sum(line.startswith(("ATOM", "HETATM")) for line in model), ()
     with _reading(), mdtraj.open(str(file)) as trajectory:
         frames = trajectory.read(n_frames=2)
-        times = frames[TIMES[file.suffix]] if file.suffix in TIMES else None
-        return frames[0].shape[1], times
+        return frames[0].shape[1], frames[1] if file.suffix in WITH_TIMES else ()
 
 
-def _count_pdb_atoms(file: Path) -> int:
-    count = 0
-    with file.open(errors="replace") as lines:
-        for line in lines:
-            if line.startswith("ENDMDL"):
-                break
-            count += line.startswith(("ATOM", "HETATM"))
-    return count
-
-
-def chunks_of(file: Path, topology: Any, *, stride: int, chunk: int | None) -> Iterator[Any]:
+def chunks_of(
+    file: Path, topology: mdtraj.Topology, *, stride: int, chunk: int | None
+) -> Iterator[mdtraj.Trajectory]:
     """Yield an mdtraj.Trajectory for every `chunk` frames that `stride` leaves.
 
     Raises
@@ -154,36 +161,28 @@ def chunks_of(file: Path, topology: Any, *, stride: int, chunk: int | None) -> I
     CorruptFile
         If the file is empty, truncated or corrupt.
     """
+    import mdtraj
+
     _check_whole(file)
     if chunk is None:
         chunk = int(np.clip(BYTES_PER_CHUNK // (12 * topology.n_atoms), 1, MOST_FRAMES))
-    done = 0
-    for frames in _frames(file, topology, stride, chunk):
-        done += len(frames)
+    known = {} if file.suffix in WITH_TOPOLOGY else {"top": topology}
+    source = mdtraj.iterload(str(file), chunk=chunk, stride=stride, **known)
+    frames = None
+    while True:
+        with _reading():  # only while mdtraj reads, not while the caller computes
+            following = next(source, None)
+        if following is None:
+            break
+        frames = following
         yield frames
-    if not done:
+    if frames is None:
         raise CorruptFile("no frames")
 
 
-def _frames(file: Path, topology: Any, stride: int, chunk: int) -> Iterator[Any]:
-    import mdtraj
-
-    if file.suffix == ".pdb":  # mdtraj reads all of it; its chunks would only be copies
-        with _reading():
-            whole = mdtraj.load_pdb(str(file), stride=stride)
-        yield whole
-        return
-    known = {} if file.suffix in WITH_TOPOLOGY else {"top": topology}
-    source = mdtraj.iterload(str(file), chunk=chunk, stride=stride, **known)
-    while True:
-        with _reading():
-            frames = next(source, None)
-        if frames is None:
-            return
-        yield frames
-
-
-def frames_of(file: Path, topology: Any, frames: Sequence[int], *, n_kept: int, stride: int) -> Any:
+def frames_of(
+    file: Path, topology: mdtraj.Topology, frames: Sequence[int], *, n_kept: int, stride: int
+) -> mdtraj.Trajectory:
     """Read some frames of a file.
 
     Parameters
@@ -193,7 +192,7 @@ def frames_of(file: Path, topology: Any, frames: Sequence[int], *, n_kept: int, 
     frames : sequence of int
         Indices in the file, ascending.
     n_kept, stride : int
-        That stride leaves so many frames of the file is checked.
+        The file is checked to have `n_kept` frames with this stride.
 
     Returns
     -------
@@ -208,33 +207,29 @@ def frames_of(file: Path, topology: Any, frames: Sequence[int], *, n_kept: int, 
     """
     import mdtraj
 
-    if file.suffix == ".pdb":
-        with _reading():
-            whole = mdtraj.load_pdb(str(file))
-        check_kept(len(whole), n_kept, stride, str(file))
-        return whole[np.asarray(frames)]
+    is_pdb = file.suffix == ".pdb"
     known = {} if file.suffix in WITH_TOPOLOGY else {"topology": topology}
     with _reading():
-        source = mdtraj.open(str(file))
-    with source:
-        with _reading():
-            n_frames = len(source)
-        check_kept(n_frames, n_kept, stride, str(file))
-        with _reading():
-            return mdtraj.join([_one(source, frame, known) for frame in frames])
-
-
-def _one(source: Any, frame: int, known: dict[str, Any]) -> Any:
-    source.seek(int(frame))
-    return source.read_as_traj(n_frames=1, **known)
+        source = mdtraj.load_pdb(str(file)) if is_pdb else mdtraj.open(str(file))
+        n_frames = len(source)
+    check_kept(n_frames, n_kept, stride, str(file))
+    if is_pdb:
+        return source[np.asarray(frames)]
+    with source, _reading():
+        read = []
+        for frame in frames:
+            source.seek(int(frame))
+            read.append(source.read_as_traj(n_frames=1, **known))
+        return mdtraj.join(read)
 
 
 def check_kept(n_frames: int, n_kept: int, stride: int, where: str) -> None:
     """Raise where every stride-th of `n_frames` frames are not `n_kept`."""
-    if -(-n_frames // stride) != n_kept:
+    n_found = -(-n_frames // stride)
+    if n_found != n_kept:
         raise ValueError(
             f"Expected {n_kept} frames in {where} with stride {stride}, as there are features, got "
-            f"{-(-n_frames // stride)} ({n_frames} in all)."
+            f"{n_found} ({n_frames} in all)."
         )
 
 
@@ -256,43 +251,22 @@ def _check_whole(file: Path) -> None:
     """Find the truncations at which mdtraj stops without a word."""
     import mdtraj
 
-    size = file.stat().st_size
-    if file.suffix in (".xtc", ".trr") and size % 4:
+    if file.suffix in (".xtc", ".trr") and file.stat().st_size % 4:
         raise CorruptFile("it ends within a number")
     if file.suffix == ".nc":
-        _check_netcdf(file)
+        # The netCDF4 package, if installed, fills what the header promises with zeros; NetCDF 4 is
+        # HDF5, which says so itself, and a TypeError here.
+        with _reading(), suppress(TypeError):
+            netcdf_file(str(file), mmap=True).close()
     if file.suffix == ".dcd":
-        promised = _promised_by_dcd(file)
         with _reading(), mdtraj.open(str(file)) as trajectory:
-            found = len(trajectory)
-        if found < promised:
-            raise CorruptFile(f"its header says {promised} frames, it holds {found}")
-
-
-def _check_netcdf(file: Path) -> None:
-    """Read the header of a NetCDF 3 file: where it promises more than the file holds, say so.
-
-    The netCDF4 package, if installed, fills what is missing with zeros.
-    """
-    try:
-        netcdf_file(str(file), mmap=True).close()
-    except TypeError:  # NetCDF 4, which is HDF5 and says so itself
-        return
-    except (ValueError, IndexError, OSError) as error:
-        raise CorruptFile(_line(error)) from error
-
-
-def _promised_by_dcd(file: Path) -> int:
-    """Number of frames in the header of a .dcd file; 0 where it says none."""
-    with file.open("rb") as stream:
-        head = stream.read(12)
-    for order in "<>":
-        if head[:8] == struct.pack(f"{order}i", 84) + b"CORD":
-            return int(struct.unpack(f"{order}i", head[8:])[0])
-    return 0
+            n_frames = len(trajectory)
+        for order in "<>":
+            head = np.fromfile(file, f"{order}i4", 3)  # 84 bytes follow: CORD, number of frames
+            if len(head) == 3 and head[0] == 84 and n_frames < head[2]:
+                raise CorruptFile(f"its header says {head[2]} frames, it holds {n_frames}")
 
 
 def _line(error: BaseException) -> str:
     """Return an error's message as one line without a full stop."""
-    text = " ".join(str(error).split()).rstrip(".")
-    return text or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latflow._blocks import blocks_of_rows
 from latflow._validation import check_positive
-from latflow.featurizers.base import Features, Featurizer, IntArray, residue_labels
+from latflow.featurizers.base import Features, Featurizer, Structures
+from latflow.featurizers.topology import residue_labels
 
-__all__ = ["GVectors"]
+if TYPE_CHECKING:
+    import mdtraj
+
 
 ELLIPSOID = np.array([0.5, 0.5, 0.3], np.float32)  # nm
-BLOCK = 100_000  # pairs of bases at a time, to bound memory
+NUMBERS_PER_PAIR = 10  # that are held at a time: vectors, lengths, phases and the result
 PYRIMIDINE, PURINE = ("C2", "C4", "C6"), ("C2", "C6", "C4")
 
 
@@ -64,22 +68,21 @@ class GVectors(Featurizer):
     def __init__(self, cutoff: float = 2.4) -> None:
         self.cutoff = cutoff
 
-    def _learn(self, topology: Any, X: Any) -> list[str]:
+    def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
         check_positive(self.cutoff, "cutoff")
         bases = [(r.index, ring) for r in topology.residues if (ring := _ring(r)) is not None]
         if len(bases) < 2:
             raise ValueError(f"Expected at least two nucleobases, got {len(bases)}.")
         self.triplets_ = np.array([ring for _, ring in bases], dtype=np.int64)
-        self.pairs_ = ordered_pairs(len(bases))
+        self.pairs_ = np.argwhere(~np.eye(len(bases), dtype=bool))
         labels = residue_labels(topology)
         names = [labels[index] for index, _ in bases]
         return [f"g{axis}_{names[j]}_{names[k]}" for j, k in self.pairs_ for axis in "xyzw"]
 
-    def _compute(self, X: Any) -> Features:
+    def _compute(self, X: mdtraj.Trajectory) -> Features:
         vectors = np.empty((X.n_frames, len(self.pairs_), 4), np.float32)
-        step = max(1, BLOCK // len(self.pairs_))
-        for first in range(0, X.n_frames, step):
-            self._fill(vectors[first : first + step], X.xyz[first : first + step])
+        for rows in blocks_of_rows(X.n_frames, NUMBERS_PER_PAIR * len(self.pairs_), fewest=1):
+            self._fill(vectors[rows], X.xyz[rows])
         return vectors.reshape(len(vectors), -1)
 
     def _fill(self, vectors: Features, xyz: Features) -> None:
@@ -94,13 +97,8 @@ class GVectors(Featurizer):
         vectors[..., 3] = (1 + np.cos(phase)) / gamma
 
 
-def ordered_pairs(n: int) -> IntArray:
-    """All (j, k) with j different from k."""
-    return np.argwhere(~np.eye(n, dtype=bool))
-
-
-def _ring(residue: Any) -> list[int] | None:
-    """C2 and its two partners in the ring, turned so that z points alike in all bases."""
+def _ring(residue: mdtraj.core.topology.Residue) -> list[int] | None:
+    """Return C2 and its two partners in the ring, turned so that z points alike in all bases."""
     atoms = {atom.name: atom.index for atom in residue.atoms}
     if not {"C1'", *PURINE} <= atoms.keys():
         return None
@@ -108,7 +106,7 @@ def _ring(residue: Any) -> list[int] | None:
 
 
 def _frames(rings: Features) -> tuple[Features, Features]:
-    """Origins (n_frames, n_bases, 3), and axes over the ellipsoid's (n_frames, n_bases, 3, 3)."""
+    """Return origins (n_frames, n_bases, 3), and axes divided by the ellipsoid's (..., 3, 3)."""
     origin = rings.mean(axis=2)
     x = _unit(rings[:, :, 0] - origin)
     z = _unit(np.cross(x, rings[:, :, 1] - origin))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latflow._validation import check_option
-from latflow.featurizers.base import Features, Featurizer, residue_labels
+from latflow.featurizers.base import Features, Featurizer, Structures
+from latflow.featurizers.topology import residue_labels
 
-__all__ = ["Torsions"]
+if TYPE_CHECKING:
+    import mdtraj
+
 
 # Atoms of each angle, "-" of the residue before and "+" of the one after; alternatives in turn.
 # Proteins: as in mdtraj; RNA: IUPAC-IUB, Eur. J. Biochem. 131, 9 (1983).
-PROTEIN = {
+ANGLES = {
     "phi": ("-C N CA C",),
     "psi": ("N CA C +N",),
     "omega": ("CA C +N +CA",),
@@ -26,8 +29,6 @@ PROTEIN = {
     "chi3": ("CB CG CD NE", "CB CG CD CE", "CB CG CD OE1", "CB CG SD CE"),
     "chi4": ("CG CD NE CZ", "CG CD CE NZ"),
     "chi5": ("CD NE CZ NH1",),
-}  # fmt: skip
-RNA = {
     "alpha": ("-O3' P O5' C5'",),
     "beta": ("P O5' C5' C4'",),
     "gamma": ("O5' C5' C4' C3'",),
@@ -35,13 +36,10 @@ RNA = {
     "epsilon": ("C4' C3' O3' +P",),
     "zeta": ("C3' O3' +P +O5'",),
     "chi": ("O4' C1' N9 C4", "O4' C1' N1 C2"),
-}
-ANGLES = PROTEIN | RNA
-NAMES = tuple(dict.fromkeys((*ANGLES, "chi")))
+}  # fmt: skip
 # "chi" stands for the side chain's angles in a protein and the glycosidic one in RNA
-MEMBERS = {name: (name,) for name in ANGLES} | {
-    "chi": ("chi", "chi1", "chi2", "chi3", "chi4", "chi5")
-}
+STANDS_FOR = {name: [name] for name in ANGLES} | {"chi": [n for n in ANGLES if n[:3] == "chi"]}
+PLACES = {"-": -1, "+": 1}
 
 
 class Torsions(Featurizer):
@@ -50,9 +48,9 @@ class Torsions(Featurizer):
     Parameters
     ----------
     angles : str or sequence of str, default=("phi", "psi")
-        Of proteins: phi, psi, omega, chi1 to chi5; of RNA: alpha, beta, gamma, delta, epsilon,
-        zeta. "chi" is chi1 to chi5 of proteins, and the glycosidic angle of RNA. Residues that
-        lack an angle are passed over.
+        Angles of proteins are phi, psi, omega and chi1 to chi5, those of RNA alpha, beta, gamma,
+        delta, epsilon and zeta. "chi" is chi1 to chi5 of proteins, and the glycosidic angle of RNA.
+        Residues that lack an angle are passed over.
     periodic : bool, default=True
         Take the nearest periodic image where the trajectory has a unit cell.
 
@@ -94,57 +92,40 @@ class Torsions(Featurizer):
         self.angles = angles
         self.periodic = periodic
 
-    def _learn(self, topology: Any, X: Any) -> list[str]:
+    def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
         asked = [self.angles] if isinstance(self.angles, str) else list(self.angles)
         if not asked:
             raise ValueError("Expected at least one angle in `angles`, got none.")
-        for angle in asked:
-            check_option(angle, "angles", NAMES)
-        found = []
-        for place, angle in enumerate(asked):
-            own = [
-                (residue, place, member, quartet)
-                for member in MEMBERS[angle]
-                for residue, quartet in _quartets(topology, ANGLES[member])
-            ]
-            if not own:
-                raise ValueError(f"Expected residues with the angle {angle}, got none.")
-            found += own
-        found.sort(key=lambda angle: angle[:3])
-        self.quartets_ = np.array([quartet for *_, quartet in found], dtype=np.int64)
+        rows = []
+        for place, name in enumerate(asked):
+            angles = STANDS_FOR[check_option(name, "angles", STANDS_FOR)]
+            of_name = [(k, place, a, q) for a in angles for k, q in _quartets(topology, ANGLES[a])]
+            if not of_name:
+                raise ValueError(f"Expected residues with the angle {name}, got none.")
+            rows += of_name
+        rows.sort()
+        self.quartets_ = np.array([quartet for *_, quartet in rows], dtype=np.int64)
         labels = residue_labels(topology)
-        names = [f"{member}_{labels[residue]}" for residue, _, member, _ in found]
-        return [f"{function}_{name}" for name in names for function in ("cos", "sin")]
+        return [f"{f}_{angle}_{labels[k]}" for k, _, angle, _ in rows for f in ("cos", "sin")]
 
-    def _compute(self, X: Any) -> Features:
+    def _compute(self, X: mdtraj.Trajectory) -> Features:
         from mdtraj import compute_dihedrals
 
         angles = compute_dihedrals(X, self.quartets_, periodic=self.periodic)
-        features = np.empty((*angles.shape, 2), np.float32)
-        np.cos(angles, out=features[..., 0])
-        np.sin(angles, out=features[..., 1])
-        return features.reshape(len(angles), -1)
+        return np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(len(angles), -1)
 
 
-def _quartets(topology: Any, patterns: Sequence[str]) -> Iterator[tuple[int, list[int]]]:
+def _quartets(
+    topology: mdtraj.Topology, patterns: Sequence[str]
+) -> Iterator[tuple[int, list[int]]]:
     """Yield the residue, and the four atoms, of the first pattern that each residue has."""
     for chain in topology.chains:
-        residues = list(chain.residues)
-        atoms = [{atom.name: atom.index for atom in residue.atoms} for residue in residues]
-        for k, residue in enumerate(residues):
+        residues = list(enumerate(chain.residues))
+        atoms = {(k, atom.name): atom.index for k, residue in residues for atom in residue.atoms}
+        for k, residue in residues:
             for pattern in patterns:
-                quartet = _quartet(pattern, atoms, k)
-                if quartet is not None:
-                    yield residue.index, quartet
+                names = pattern.split()
+                keys = [(k + PLACES.get(name[0], 0), name.lstrip("+-")) for name in names]
+                if all(key in atoms for key in keys):
+                    yield residue.index, [atoms[key] for key in keys]
                     break
-
-
-def _quartet(pattern: str, atoms: Sequence[dict[str, int]], k: int) -> list[int] | None:
-    quartet = []
-    for name in pattern.split():
-        place = k + {"-": -1, "+": 1}.get(name[0], 0)
-        index = atoms[place].get(name.lstrip("+-")) if 0 <= place < len(atoms) else None
-        if index is None:
-            return None
-        quartet.append(index)
-    return quartet

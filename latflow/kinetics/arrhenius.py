@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 from scipy.sparse.csgraph import connected_components
+from scipy.stats import norm
 
+from latflow._typing import FloatArray, IntArray
 from latflow._validation import (
     check_fraction,
     check_option,
     check_positive,
     check_table,
     check_temperature,
+    warn,
 )
 from latflow.kinetics.markov import CONFIDENCE
-from latflow.units import BOLTZMANN_CONSTANT
-
-__all__ = ["ArrheniusFit", "RateModel", "arrhenius", "rates_at"]
+from latflow.units import BOLTZMANN_CONSTANT, Units
 
 PLANCK_CONSTANT = 0.3990312712893431  # kJ/mol ps: scipy.constants h * N_A * 1e9
 FORMS = {
@@ -31,9 +29,7 @@ FORMS = {
     "eyring": ("activation_enthalpy", "activation_entropy"),
 }
 PAIR = ["source", "target"]
-FOREIGN = 1e-3  # share of the equilibrium that states without rates may hold
-
-FloatArray = NDArray[np.float64]
+MOST_ELSEWHERE = 1e-3  # of the equilibrium that states without rates may hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,27 +63,22 @@ class ArrheniusFit:
         ----------
         temperatures : float or array_like of shape (n_temperatures,)
         confidence : float, default=0.95
-            Of the intervals.
+            Probability that an interval holds.
 
         Returns
         -------
         DataFrame
-            As of :func:`rates`. Forward and backward rates are lines of their own: only
-            :func:`rates_at` makes a rate matrix of them.
+            The table that :func:`rates` returns. Forward and backward rates are lines of their own:
+            only :func:`rates_at` makes a rate matrix of them.
         """
-        wanted = [check_temperature(t) for t in np.atleast_1d(temperatures).tolist()]
-        slope_name, level_name = FORMS[self.form]
-        p, scale = self.parameters, self._level_unit()
-        tables = {}
-        for t in wanted:
-            x = 1 / (self.boltzmann_constant * t)
-            log_rate = self._offset(t) + p[level_name] / scale - x * p[slope_name]
-            variance = (
-                (p[f"{level_name}_error"] / scale) ** 2
-                + (x * p[f"{slope_name}_error"]) ** 2
-                - 2 * x * p["covariance"] / scale
-            )
-            error = np.sqrt(variance.clip(lower=0))
+        slope, level = FORMS[self.form]
+        p, tables = self.parameters, {}
+        for t in map(check_temperature, np.atleast_1d(temperatures).tolist()):
+            lever = Units(self.boltzmann_constant).beta(t) * self._level_unit()
+            log_rate = self._offset(t) + (p[level] - lever * p[slope]) / self._level_unit()
+            variance = np.square(p[f"{level}_error"]) + np.square(lever * p[f"{slope}_error"])
+            variance = (variance - 2 * lever * p["covariance"]).clip(lower=0)
+            error = np.sqrt(variance) / self._level_unit()
             tables[t] = _intervals(np.exp(log_rate), error, confidence)
         return pd.concat(tables, names=["temperature"])
 
@@ -98,7 +89,7 @@ class ArrheniusFit:
     def _offset(self, temperature: float) -> float:
         if self.planck_constant is None:
             return 0.0
-        return float(np.log(self.boltzmann_constant * temperature / self.planck_constant))
+        return float(np.log(Units(self.boltzmann_constant).kt(temperature) / self.planck_constant))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +113,7 @@ class RateModel:
     """
 
     temperature: float
-    states: NDArray[np.int64]
+    states: IntArray
     populations: FloatArray
     matrix: FloatArray
     rates: pd.DataFrame
@@ -155,10 +146,10 @@ def arrhenius(
         columns `rate` and `log_error`. Errors of zero throughout a pair mean exact rates: equal
         weights, no errors, no `chi2`.
     boltzmann_constant : float, default=0.00831446261815324
-        In kJ/mol/K. 1.0 for temperatures in units of energy.
+        k_B in kJ/mol/K; 1.0 for temperatures in units of energy.
     form : {"arrhenius", "eyring"}, default="arrhenius"
     planck_constant : float, optional
-        For "eyring", in units of energy times the rates' unit of time. Needed unless
+        h in units of energy times the rates' unit of time, for "eyring". Needed unless
         `boltzmann_constant` is in kJ/mol/K; then 0.39903 kJ/mol ps, for rates per picosecond. In
         reduced units any number will do: entropies are relative to the attempt rate
         k_B T / `planck_constant`, and only differences between pairs have a meaning.
@@ -175,8 +166,8 @@ def arrhenius(
     Raises
     ------
     ValueError
-        If the table has other columns, fewer than two temperatures or errors of zero for a part of
-        a pair, or `planck_constant` is needed and missing.
+        If the table has other columns, fewer than two temperatures or errors of zero for some rows
+        of a pair, or `planck_constant` is needed and missing.
 
     References
     ----------
@@ -201,18 +192,16 @@ def arrhenius(
         raise ValueError(f"Expected `rates` at two temperatures or more, got {n_temperatures}.")
     planck = _planck(planck_constant, constant) if form == "eyring" else None
     fit = ArrheniusFit(pd.DataFrame(), form, constant, planck)
-    found = {pair: _fit_pair(fit, pair, rows) for pair, rows in rates.groupby(level=PAIR)}
-    parameters = pd.DataFrame.from_dict(found, orient="index")
-    parameters.index = pd.MultiIndex.from_tuples(found, names=PAIR)
+    lines = {pair: _fit_pair(fit, str(pair), rows) for pair, rows in rates.groupby(level=PAIR)}
+    parameters = pd.DataFrame.from_dict(lines, orient="index")
+    parameters.index = pd.MultiIndex.from_tuples(lines, names=PAIR)
     short = parameters.index[parameters["n_temperatures"] < 2].tolist()
     if short:
-        warnings.warn(
+        warn(
             f"Pairs {short} of states have positive rates at fewer than two temperatures: no line "
-            "is fitted to them, their rows are NaN.",
-            UserWarning,
-            stacklevel=2,
+            "is fitted to them, their rows are NaN."
         )
-    return ArrheniusFit(parameters, form, constant, planck)
+    return replace(fit, parameters=parameters)
 
 
 def rates_at(
@@ -235,15 +224,15 @@ def rates_at(
     Parameters
     ----------
     fit : ArrheniusFit
-        Of :func:`arrhenius`.
+        The result of :func:`arrhenius`.
     populations : DataFrame or array_like of shape (n_states,)
         As ``TemperatureExtrapolator.state_populations(temperature)`` returns them: index
         (`temperature`, `state`), columns `population` and `standard_error`. Or one number per
         state of the fit, by rising number of the state, without errors.
     temperature : float
-        In the unit of the fitted ones.
+        Temperature in the unit of the fitted ones.
     confidence : float, default=0.95
-        Of the intervals.
+        Probability that an interval holds.
 
     Returns
     -------
@@ -278,22 +267,22 @@ def rates_at(
     temperature = check_temperature(temperature)
     line = fit.predict(temperature, confidence=confidence).droplevel("temperature")
     states = np.unique(line.index.get_level_values("source"))
-    shares, share_errors = _populations(populations, states, temperature)
+    population, population_error = _populations(populations, states, temperature)
     rate, error = (
         line[name].unstack("target").reindex(index=states, columns=states).to_numpy(float)
         for name in ("rate", "log_error")
     )
-    flux = np.sqrt(rate * rate.T * np.outer(shares, shares))
+    flux = np.sqrt(rate * rate.T * np.outer(population, population))
     flux = _without_gaps(flux, states)
-    apart = ~np.eye(len(states), dtype=bool)
-    matrix = flux / shares[:, None]
+    matrix = flux / population[:, None]
     matrix -= np.diag(matrix.sum(axis=1))
     pair_error = np.nan_to_num((error + error.T) / 2)
-    log_error = np.hypot(pair_error, np.add.outer(share_errors, share_errors) / 2)
+    log_error = np.hypot(pair_error, np.add.outer(population_error, population_error) / 2)
+    apart = ~np.eye(len(states), dtype=bool)
     table = _intervals(matrix[apart], log_error[apart], confidence).set_index(line.index)
     table["line"] = line["rate"]
-    timescales = _timescales(flux, shares, pair_error, share_errors, confidence)
-    return RateModel(temperature, states, shares, matrix, table, timescales)
+    timescales = _timescales(flux, population, pair_error, population_error, confidence)
+    return RateModel(temperature, states, population, matrix, table, timescales)
 
 
 # ------------------------------------------------------------------ inside
@@ -311,13 +300,12 @@ def _planck(value: float | None, boltzmann_constant: float) -> float:
     return PLANCK_CONSTANT
 
 
-def _fit_pair(fit: ArrheniusFit, pair: Any, rows: pd.DataFrame) -> dict[str, float]:
+def _fit_pair(fit: ArrheniusFit, pair: str, rows: pd.DataFrame) -> dict[str, float]:
     """Return one pair's row of parameters."""
     rows = rows[np.isfinite(rows["log_error"]) & (rows["rate"] > 0)]
     temperature = rows.index.get_level_values("temperature").to_numpy(float)
-    slope_name, level_name = FORMS[fit.form]
-    names = [slope_name, f"{slope_name}_error", level_name, f"{level_name}_error"]
-    columns = [*names, "covariance", "chi2"]
+    slope, level = FORMS[fit.form]
+    columns = [slope, f"{slope}_error", level, f"{level}_error", "covariance", "chi2"]
     if len(rows) < 2:
         return dict.fromkeys(columns, np.nan) | {"n_temperatures": len(rows)}
     error = rows["log_error"].to_numpy(float)
@@ -327,64 +315,44 @@ def _fit_pair(fit: ArrheniusFit, pair: Any, rows: pd.DataFrame) -> dict[str, flo
             f"Expected `log_error` of pair {pair} to be positive at every temperature, or zero at "
             f"every one, got {error.tolist()}."
         )
-    x = 1 / (fit.boltzmann_constant * temperature)
-    y = np.log(rows["rate"].to_numpy(float)) - [fit._offset(t) for t in temperature]
-    noise, unit = 0.0 if exact else 1.0, fit._level_unit()
-    slope, level, (slope_error, level_error, covariance), chi2 = _line(
-        x, y, np.ones_like(error) if exact else error**-2
-    )
-    values = [
-        -slope, noise * slope_error, unit * level, noise * unit * level_error,
-        -noise * unit * covariance, np.nan if exact else chi2,
-    ]  # fmt: skip
+    beta = Units(fit.boltzmann_constant).betas(temperature)
+    log_rate = np.log(rows["rate"].to_numpy(float)) - [fit._offset(t) for t in temperature]
+    weight = np.ones_like(error) if exact else 1 / error
+    line, covariance = np.polyfit(beta, log_rate, 1, w=weight, cov="unscaled")
+    chi2 = np.square(weight * (log_rate - np.polyval(line, beta))).sum()
+    if exact:
+        covariance, chi2 = np.zeros((2, 2)), np.nan
+    (slope_error, level_error), unit = np.sqrt(np.diag(covariance)), fit._level_unit()
+    errors = -unit * covariance[0, 1], chi2
+    values = [-line[0], slope_error, unit * line[1], unit * level_error, *errors]
     return dict(zip(columns, map(float, values), strict=True)) | {"n_temperatures": len(rows)}
 
 
-def _line(x: FloatArray, y: FloatArray, weight: FloatArray) -> tuple[Any, Any, Any, Any]:
-    """Return slope and level at x = 0 of a weighted fit, their errors and covariance, chi2."""
-    middle, height = np.average(x, weights=weight), np.average(y, weights=weight)
-    inertia = (weight * (x - middle) ** 2).sum()
-    slope = (weight * (x - middle) * (y - height)).sum() / inertia
-    level = height - slope * middle
-    level_error = np.sqrt(1 / weight.sum() + middle**2 / inertia)
-    chi2 = (weight * (y - level - slope * x) ** 2).sum()
-    return slope, level, (1 / np.sqrt(inertia), level_error, -middle / inertia), chi2
-
-
-def _intervals(values: Any, log_error: Any, confidence: float) -> pd.DataFrame:
-    tail = (1 - check_fraction(confidence, "confidence")) / 2
-    width = NormalDist().inv_cdf(1 - tail) * log_error
-    return pd.DataFrame(
-        {
-            "rate": values,
-            "low": values * np.exp(-width),
-            "high": values * np.exp(width),
-            "log_error": log_error,
-        }
-    )
+def _intervals(values: ArrayLike, log_error: ArrayLike, confidence: float) -> pd.DataFrame:
+    width = norm.isf((1 - check_fraction(confidence, "confidence")) / 2)
+    table = pd.DataFrame({"rate": values, "log_error": log_error})
+    table.insert(1, "low", table["rate"] * np.exp(-width * table["log_error"]))
+    table.insert(2, "high", table["rate"] * np.exp(width * table["log_error"]))
+    return table
 
 
 def _populations(
-    given: Any, states: NDArray[np.int64], temperature: float
+    values: pd.DataFrame | ArrayLike, states: IntArray, temperature: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return normalised populations of the states and their relative errors."""
-    if isinstance(given, pd.DataFrame):
-        rows = _population_rows(given, states, temperature)
-        shares, errors = rows["population"].to_numpy(), rows["standard_error"].to_numpy()
-    else:
-        shares = np.asarray(given, dtype=np.float64)
-        errors = np.zeros_like(shares)
-    if shares.shape != states.shape or not (np.isfinite(shares) & (shares > 0)).all():
+    error = np.zeros(len(states))
+    if isinstance(values, pd.DataFrame):
+        values, error = _population_rows(values, states, temperature).to_numpy().T
+    population = np.asarray(values, dtype=np.float64)
+    if population.shape != states.shape or not (np.isfinite(population) & (population > 0)).all():
         raise ValueError(
             f"Expected `populations` to be positive numbers for states {states.tolist()}, got "
-            f"{shares.tolist()}."
+            f"{population.tolist()}."
         )
-    return shares / shares.sum(), errors / shares
+    return population / population.sum(), error / population
 
 
-def _population_rows(
-    table: pd.DataFrame, states: NDArray[np.int64], temperature: float
-) -> pd.DataFrame:
+def _population_rows(table: pd.DataFrame, states: IntArray, temperature: float) -> pd.DataFrame:
     """Return the rows of one temperature and these states; others may hold next to nothing."""
     columns = ["population", "standard_error"]
     check_table(table, "populations", ["temperature", "state"], columns)
@@ -396,40 +364,36 @@ def _population_rows(
             f"Expected `populations` of states {states.tolist()} at temperature "
             f"{temperature:g}, got none of {missing}."
         )
-    kept: pd.DataFrame = rows.loc[states]
-    elsewhere = 1 - float(kept["population"].sum() / rows["population"].sum())
-    if elsewhere > FOREIGN:
+    elsewhere = 1 - float(rows.loc[states, "population"].sum() / rows["population"].sum())
+    if elsewhere > MOST_ELSEWHERE:
         raise ValueError(
             f"Expected `populations` of states {states.tolist()}, those with rates, got "
             f"{elsewhere:.1%} in other states."
         )
-    return kept
+    return rows.loc[states]  # type: ignore[no-any-return]
 
 
-def _without_gaps(flux: FloatArray, states: NDArray[np.int64]) -> FloatArray:
+def _without_gaps(flux: FloatArray, states: IntArray) -> FloatArray:
     """Return the flux with zeros where a pair has no line; all states must stay connected."""
-    gaps = np.argwhere(np.triu(np.isnan(flux), 1))
-    flux = np.where(np.isnan(flux), 0.0, flux)
+    gaps = [tuple(states[pair].tolist()) for pair in np.argwhere(np.triu(np.isnan(flux), 1))]
+    flux = np.nan_to_num(flux)
     if connected_components(flux, directed=False)[0] > 1:
         raise ValueError(
-            f"Expected rates that connect all states {states.tolist()}, got no line between "
-            f"{[tuple(states[pair].tolist()) for pair in gaps]}: more data may give them rates."
+            f"Expected rates that connect all states {states.tolist()}, got no line between {gaps}:"
+            " more data may give them rates."
         )
-    if len(gaps):
-        warnings.warn(
-            f"Pairs {[tuple(states[pair].tolist()) for pair in gaps]} of states have no line: no "
-            "direct transitions between them are assumed.",
-            UserWarning,
-            stacklevel=3,
+    if gaps:
+        warn(
+            f"Pairs {gaps} of states have no line: no direct transitions between them are assumed."
         )
     return flux
 
 
 def _timescales(
     flux: FloatArray,
-    shares: FloatArray,
+    population: FloatArray,
     pair_error: FloatArray,
-    share_errors: FloatArray,
+    population_error: FloatArray,
     confidence: float,
 ) -> pd.DataFrame:
     r"""Return relaxation times and their errors.
@@ -438,12 +402,11 @@ def _timescales(
     its derivative in a log flux is that pair's term, and in a log population half its pairs' terms
     less the rate times pi r^2.
     """
-    stiffness = np.diag(flux.sum(axis=1)) - flux
-    decay, vectors = eigh(stiffness, np.diag(shares))
-    terms = flux * np.square(vectors.T[1:, :, None] - vectors.T[1:, None, :])
-    terms /= decay[1:, None, None]
-    of_rates = np.square(terms * pair_error).sum(axis=(1, 2)) / 2
-    of_shares = terms.sum(axis=2) / 2 - shares * np.square(vectors.T[1:])
-    log_error = np.sqrt(of_rates + np.square(of_shares * share_errors).sum(axis=1))
-    table = _intervals(1 / decay[1:], log_error, confidence)
+    decay, vectors = eigh(np.diag(flux.sum(axis=1)) - flux, np.diag(population))
+    decay, vectors = decay[1:], vectors.T[1:]
+    terms = flux * np.square(vectors[:, :, None] - vectors[:, None, :]) / decay[:, None, None]
+    by_rates = np.square(terms * pair_error).sum(axis=(1, 2)) / 2
+    slopes = terms.sum(axis=2) / 2 - population * np.square(vectors)
+    log_error = np.sqrt(by_rates + np.square(slopes * population_error).sum(axis=1))
+    table = _intervals(1 / decay, log_error, confidence)
     return table.rename(columns={"rate": "timescale"}).rename_axis("process")

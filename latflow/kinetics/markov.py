@@ -10,46 +10,48 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.linalg import matrix_power
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from latflow._validation import check_count, check_fraction, check_positive, check_temperatures
-from latflow.trajectories import spread
+from latflow._typing import FloatArray, IntArray, RandomState
+from latflow._validation import (
+    check_count,
+    check_fraction,
+    check_positive,
+    check_temperatures,
+    warn,
+)
+from latflow.trajectories import per_frame
+from latflow.units import with_error
 
-__all__ = [
-    "CONFIDENCE",
-    "RandomState",
-    "chapman_kolmogorov",
-    "connected_sets",
-    "implied_timescales",
-    "lagtime_convergence",
-    "markov_model",
-    "markov_models",
-    "mean_first_passage_times",
-    "split_by_temperature",
-]
+if TYPE_CHECKING:
+    from deeptime.markov import TransitionCountModel
+    from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-RandomState = int | np.random.RandomState | None
+
+States: TypeAlias = "IntArray | Sequence[ArrayLike]"
 
 CONFIDENCE = 0.95
+PAIR = ["source", "target"]
 MOST_DRIFT = 0.2  # of the slowest timescale between two lagtimes, before the user hears of it
 MOST_LIVES = 4.6  # after which a process has decayed to 1 %, and its timescale is noise
 
 
-def split_by_temperature(states: Any, temperature: Any) -> dict[float, list[IntArray]]:
+def split_by_temperature(
+    states: States, temperature: Sequence[ArrayLike]
+) -> dict[float, list[IntArray]]:
     """Sort trajectories of states by temperature, cut where it changes (replica exchange).
 
     Parameters
     ----------
     states : list of array_like of int of shape (n_frames_i,)
     temperature : list
-        Per trajectory: a number, or one value per frame.
+        Temperature of each trajectory: a number, or one value per frame.
 
     Returns
     -------
@@ -58,30 +60,28 @@ def split_by_temperature(states: Any, temperature: Any) -> dict[float, list[IntA
 
     Examples
     --------
-    >>> parts = split_by_temperature([[0, 0, 1], [1, 1]], temperature=[[300, 450, 450], 300])
-    >>> {t: [p.tolist() for p in pieces] for t, pieces in parts.items()}
+    >>> pieces = split_by_temperature([[0, 0, 1], [1, 1]], temperature=[[300, 450, 450], 300])
+    >>> {t: [piece.tolist() for piece in pieces[t]] for t in pieces}
     {300.0: [[0], [1, 1]], 450.0: [[0, 1]]}
     """
-    trajectories = _check_states(states)
+    trajectories = check_states(states)
     lengths = [len(trajectory) for trajectory in trajectories]
-    values = check_temperatures(spread(temperature, lengths, "temperature"), sum(lengths))
-    found: dict[float, list[IntArray]] = {float(t): [] for t in np.unique(values)}
-    ends = np.cumsum(lengths)[:-1]
-    for trajectory, own in zip(trajectories, np.split(values, ends), strict=True):
-        cuts = np.flatnonzero(np.diff(own)) + 1
-        for piece, part in zip(np.split(trajectory, cuts), np.split(own, cuts), strict=True):
-            found[float(part[0])].append(piece)
-    return found
+    values = check_temperatures(per_frame(temperature, lengths, "temperature"), sum(lengths))
+    pieces: dict[float, list[IntArray]] = {t: [] for t in np.unique(values).tolist()}
+    cuts = np.union1d(np.cumsum(lengths)[:-1], np.flatnonzero(np.diff(values)) + 1)
+    for piece, start in zip(np.split(np.concatenate(trajectories), cuts), [0, *cuts], strict=True):
+        pieces[values[start]].append(piece)
+    return pieces
 
 
-def connected_sets(states: Any, lagtime: int = 1) -> list[IntArray]:
+def connected_sets(states: States, lagtime: int = 1) -> list[IntArray]:
     """Return sets of states that reach each other in both directions, the most frames first.
 
     Parameters
     ----------
     states : list of array_like of int of shape (n_frames_i,)
     lagtime : int, default=1
-        In frames.
+        Lagtime in frames.
 
     Returns
     -------
@@ -93,12 +93,12 @@ def connected_sets(states: Any, lagtime: int = 1) -> list[IntArray]:
     >>> [s.tolist() for s in connected_sets([[0, 1, 0, 1], [2, 2, 2]])]
     [[0, 1], [2]]
     """
-    return _sets(_counts(_check_states(states), lagtime))
+    return _sets(_counts(check_states(states), lagtime))
 
 
 def markov_model(
-    states: Any, lagtime: int, *, n_samples: int = 100, random_state: RandomState = None
-) -> Any:
+    states: States, lagtime: int, *, n_samples: int = 100, random_state: RandomState = None
+) -> BayesianMSMPosterior:
     """Estimate a reversible Markov state model and samples of its posterior.
 
     Counts are those of a sliding window divided by the lagtime, so that overlapping windows do not
@@ -109,7 +109,7 @@ def markov_model(
     states : list of array_like of int of shape (n_frames_i,)
         Also one array: one trajectory.
     lagtime : int
-        In frames.
+        Lagtime in frames.
     n_samples : int, default=100
         Transition matrices drawn from the posterior, for error bars.
     random_state : int, RandomState or None, default=None
@@ -124,7 +124,7 @@ def markov_model(
     Warns
     -----
     UserWarning
-        Where states are left out; it names all connected sets and the share of the frames lost.
+        Where states are left out; it names all connected sets and the fraction of the frames lost.
 
     Raises
     ------
@@ -148,8 +148,18 @@ def markov_model(
     )
 
     check_count(n_samples, "n_samples", minimum=2)
-    trajectories = _check_states(states)
-    counts = _largest_set(_counts(trajectories, lagtime), lagtime)
+    counts = _counts(check_states(states), lagtime)
+    largest, *others = _sets(counts)
+    if others:
+        visits = counts.state_histogram
+        names = ", ".join(str(states.tolist()) for states in (largest, *others))
+        lost = 1 - visits[largest].sum() / visits.sum()
+        warn(
+            f"The states are not connected in both directions at lagtime={lagtime}: sets {names}. "
+            f"The model is of {largest.tolist()}; {lost:.1%} of the frames are left out. More "
+            "data, or a shorter lagtime, may connect them."
+        )
+    counts = counts.submodel(largest)
     prior = MaximumLikelihoodMSM(reversible=True, allow_disconnected=False).fit_fetch(counts)
     sampler = TransitionMatrixSampler(
         counts.count_matrix,
@@ -167,22 +177,22 @@ def markov_model(
 
 
 def markov_models(
-    states: Any,
+    states: States,
     lagtime: int,
     *,
-    temperature: Any,
+    temperature: Sequence[ArrayLike],
     n_samples: int = 100,
     random_state: RandomState = None,
-) -> dict[float, Any]:
+) -> dict[float, BayesianMSMPosterior]:
     """Estimate one Markov state model per temperature; see :func:`markov_model`.
 
     Parameters
     ----------
     states : list of array_like of int of shape (n_frames_i,)
     lagtime : int
-        In frames.
+        Lagtime in frames.
     temperature : list
-        Per trajectory: a number, or one value per frame.
+        Temperature of each trajectory: a number, or one value per frame.
     n_samples, random_state
         As for :func:`markov_model`.
 
@@ -193,13 +203,13 @@ def markov_models(
     """
     rs = check_random_state(random_state)
     return {
-        t: markov_model(part, lagtime, n_samples=n_samples, random_state=rs)
-        for t, part in split_by_temperature(states, temperature).items()
+        t: markov_model(pieces, lagtime, n_samples=n_samples, random_state=rs)
+        for t, pieces in split_by_temperature(states, temperature).items()
     }
 
 
 def implied_timescales(
-    states: Any,
+    states: States,
     lagtimes: ArrayLike,
     *,
     time_step: float = 1.0,
@@ -216,14 +226,14 @@ def implied_timescales(
     ----------
     states : list of array_like of int of shape (n_frames_i,)
     lagtimes : array_like of int
-        In frames.
+        Lagtime in frames.
     time_step : float, default=1.0
         Time between two frames.
     n_timescales : int, optional
         How many, the slowest first; all if not given.
     n_samples : int, default=100
     confidence : float, default=0.95
-        Of the intervals.
+        Probability that an interval holds.
     random_state : int, RandomState or None, default=None
 
     Returns
@@ -232,29 +242,23 @@ def implied_timescales(
         Index (`lagtime`, `process`), columns `timescale`, `low`, `high`; all but `process` in the
         unit of `time_step`. A lagtime whose connected set has fewer processes has fewer rows.
     """
-    step = check_positive(time_step, "time_step")
-    rs = check_random_state(random_state)
+    step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
     if n_timescales is not None:
         check_count(n_timescales, "n_timescales")
-    rows = []
+    tables: dict[float, pd.DataFrame] = {}
     for lagtime in np.atleast_1d(lagtimes).tolist():
         model = markov_model(states, lagtime, n_samples=n_samples, random_state=rs)
-        wanted = model.prior.n_states - 1
-        k = wanted if n_timescales is None else min(n_timescales, wanted)
-        found = _statistics(model, partial(_timescales, k=k, step=step), confidence)
-        rows += [
-            (lagtime * step, process, *values)
-            for process, values in enumerate(np.stack(found, axis=-1).tolist())
-        ]
-    columns = ["lagtime", "process", "timescale", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).set_index(["lagtime", "process"])
+        best, low, high, _ = statistics(model, partial(_timescales, n_timescales), confidence)
+        columns = {"timescale": best, "low": low, "high": high}
+        tables[lagtime * step] = step * pd.DataFrame(columns)
+    return pd.concat(tables, names=["lagtime", "process"])
 
 
 def lagtime_convergence(
-    states: Any,
+    states: States,
     lagtime: int,
     *,
-    temperature: Any,
+    temperature: Sequence[ArrayLike],
     time_step: float = 1.0,
     n_samples: int = 100,
     random_state: RandomState = None,
@@ -267,9 +271,9 @@ def lagtime_convergence(
     ----------
     states : list of array_like of int of shape (n_frames_i,)
     lagtime : int
-        In frames.
+        Lagtime in frames.
     temperature : list
-        Per trajectory: a number, or one value per frame.
+        Temperature of each trajectory: a number, or one value per frame.
     time_step : float, default=1.0
         Time between two frames.
     n_samples : int, default=100
@@ -299,21 +303,31 @@ def lagtime_convergence(
     """
     step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
     rows = {}
-    for t, part in split_by_temperature(states, temperature).items():
-        known, *once = _slowest(part, lagtime, n_samples, step, rs)
-        found, twice = None, [np.nan, np.nan]
-        if max(map(len, part)) > 2 * lagtime and 2 * lagtime * step < MOST_LIVES * once[0]:
-            found, *twice = _slowest(part, 2 * lagtime, n_samples, step, rs)
-        rows[t] = once + (twice if found == known else [np.nan, np.nan])
+    for t, pieces in split_by_temperature(states, temperature).items():
+        connected, *once = _slowest(pieces, lagtime, n_samples, step, rs)
+        rows[t] = [*once, np.nan, np.nan]
+        if max(map(len, pieces)) > 2 * lagtime and 2 * lagtime * step < MOST_LIVES * once[0]:
+            still_connected, *twice = _slowest(pieces, 2 * lagtime, n_samples, step, rs)
+            if still_connected == connected:
+                rows[t] = [*once, *twice]
     columns = ["timescale", "error", "doubled", "doubled_error"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=np.float64)
     table["change"] = table["doubled"] / table["timescale"] - 1
-    _warn_of_drift(table, lagtime)
+    noise = 2 * np.hypot(table["error"], table["doubled_error"])
+    drift = (table["doubled"] - table["timescale"]).abs()
+    for at, row in table[(drift > noise) & (table["change"].abs() > MOST_DRIFT)].iterrows():
+        shorter = with_error(row.timescale, row.error)
+        longer = with_error(row.doubled, row.doubled_error)
+        warn(
+            f"At temperature {at:g} the slowest timescale is {shorter} at lagtime={lagtime} and "
+            f"{longer} at twice that: the states keep a memory, and rates depend on the lagtime. "
+            "Take a longer one: implied_timescales shows from where on they level off."
+        )
     return table.rename_axis("temperature")
 
 
 def chapman_kolmogorov(
-    states: Any,
+    states: States,
     lagtime: int,
     *,
     n_multiples: int = 5,
@@ -328,14 +342,14 @@ def chapman_kolmogorov(
     ----------
     states : list of array_like of int of shape (n_frames_i,)
     lagtime : int
-        In frames.
+        Lagtime in frames.
     n_multiples : int, default=5
         Largest k.
     time_step : float, default=1.0
         Time between two frames.
     n_samples : int, default=100
     confidence : float, default=0.95
-        Of the intervals.
+        Probability that an interval holds.
     random_state : int, RandomState or None, default=None
 
     Returns
@@ -346,39 +360,32 @@ def chapman_kolmogorov(
         `estimated_low`, `estimated_high`, of a model at that time; NaN for a state that is not
         connected at that time.
     """
-    step = check_positive(time_step, "time_step")
-    rs = check_random_state(random_state)
+    step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
     check_count(n_multiples, "n_multiples")
-    model = markov_model(states, lagtime, n_samples=n_samples, random_state=rs)
-    symbols = model.prior.count_model.state_symbols
-    tables = []
+    first = model = markov_model(states, lagtime, n_samples=n_samples, random_state=rs)
+    tables = {}
     for k in range(1, n_multiples + 1):
-        other = model
         if k > 1:
-            other = markov_model(states, k * lagtime, n_samples=n_samples, random_state=rs)
-        powers = _statistics(model, partial(_propagator, k=k), confidence)
-        own = other.prior.count_model.state_symbols
-        found = _statistics(other, partial(_propagator, k=1), confidence)
-        predicted = _pairs_table(powers, symbols, ["predicted", "predicted_low", "predicted_high"])
-        estimated = _pairs_table(found, own, ["estimated", "estimated_low", "estimated_high"])
-        joined = predicted.join(estimated)
-        tables.append(pd.concat({k * lagtime * step: joined}, names=["time"]))
-    return pd.concat(tables)
+            model = markov_model(states, k * lagtime, n_samples=n_samples, random_state=rs)
+        predicted = _propagators(first, k, confidence, "predicted")
+        estimated = _propagators(model, 1, confidence, "estimated")
+        tables[k * lagtime * step] = predicted.join(estimated)
+    return pd.concat(tables, names=["time"])
 
 
 def mean_first_passage_times(
-    model: Any, *, time_step: float = 1.0, confidence: float = CONFIDENCE
+    model: BayesianMSMPosterior, *, time_step: float = 1.0, confidence: float = CONFIDENCE
 ) -> pd.DataFrame:
     """Mean first-passage times between all states, with credible intervals.
 
     Parameters
     ----------
     model : deeptime.markov.msm.BayesianMSMPosterior
-        Of :func:`markov_model`.
+        The result of :func:`markov_model`.
     time_step : float, default=1.0
         Time between two frames.
     confidence : float, default=0.95
-        Of the intervals.
+        Probability that an interval holds.
 
     Returns
     -------
@@ -386,21 +393,21 @@ def mean_first_passage_times(
         Index (`source`, `target`), columns `time`, `low`, `high` in the unit of `time_step`; zero
         from a state to itself.
     """
-    step = check_positive(time_step, "time_step")
+    from deeptime.markov.tools.analysis import mfpt
 
-    def times(m: Any) -> FloatArray:
-        n = m.n_states
-        passage = [[m.mfpt([a], [b]) if a != b else 0.0 for b in range(n)] for a in range(n)]
-        return np.asarray(step * np.array(passage))
+    frame = check_positive(time_step, "time_step") * int(model.prior.lagtime)
 
-    symbols = model.prior.count_model.state_symbols
-    return _pairs_table(_statistics(model, times, confidence), symbols, ["time", "low", "high"])
+    def passages(m: MarkovStateModel) -> FloatArray:
+        return np.stack([mfpt(m.transition_matrix, k) for k in range(m.n_states)], axis=1)
+
+    values = statistics(model, passages, confidence)[:3]
+    return pairs_table(model, values, ["time", "low", "high"]) * frame
 
 
 # ------------------------------------------------------------------ inside
 
 
-def _check_states(states: Any) -> list[IntArray]:
+def check_states(states: object) -> list[IntArray]:
     """Return a list of arrays of state numbers; one array is one trajectory."""
     if isinstance(states, np.ndarray) and states.ndim == 1:
         states = [states]
@@ -421,56 +428,41 @@ def _check_states(states: Any) -> list[IntArray]:
     return arrays
 
 
-def _counts(trajectories: list[IntArray], lagtime: int) -> Any:
+def _counts(trajectories: list[IntArray], lagtime: int) -> TransitionCountModel:
     from deeptime.markov import TransitionCountEstimator
 
     check_count(lagtime, "lagtime")
-    longest = max(len(trajectory) for trajectory in trajectories)
+    longest = max(map(len, trajectories))
     if longest <= lagtime:
         raise ValueError(
             f"Expected a trajectory longer than lagtime={lagtime} frames, got at most {longest}."
         )
-    long = [trajectory for trajectory in trajectories if len(trajectory) > lagtime]
-    n_states = 1 + max(int(trajectory.max()) for trajectory in trajectories if len(trajectory))
+    n_states = 1 + int(np.concatenate(trajectories).max())
     estimator = TransitionCountEstimator(lagtime, "sliding-effective", n_states=n_states)
-    return estimator.fit_fetch(long)
+    return estimator.fit_fetch([t for t in trajectories if len(t) > lagtime])
 
 
-def _sets(counts: Any) -> list[IntArray]:
+def _sets(counts: TransitionCountModel) -> list[IntArray]:
     visits = counts.state_histogram
     sets = [np.sort(s) for s in counts.connected_sets() if visits[s].any()]
     return sorted(sets, key=lambda s: -visits[s].sum())
 
 
-def _largest_set(counts: Any, lagtime: int) -> Any:
-    """Return the counts of the connected set with most frames; name what is left out."""
-    visits, sets = counts.state_histogram, _sets(counts)
-    kept = sets[0]
-    if len(sets) > 1:
-        names = ", ".join(str(s.tolist()) for s in sets)
-        lost = 1 - visits[kept].sum() / visits.sum()
-        warnings.warn(
-            f"The states are not connected in both directions at lagtime={lagtime}: sets {names}. "
-            f"The model is of {kept.tolist()}; {lost:.1%} of the frames are left out. More data, "
-            "or a shorter lagtime, may connect them.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return counts.submodel(kept)
-
-
-def _statistics(
-    model: Any, quantity: Callable[[Any], FloatArray], confidence: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return a quantity of the model of maximum likelihood, and its interval over the samples."""
+def statistics(
+    model: BayesianMSMPosterior,
+    quantity: Callable[[MarkovStateModel], FloatArray],
+    confidence: float,
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return a quantity of the likeliest model, low and high over the samples, and of each."""
     tail = (1 - check_fraction(confidence, "confidence")) / 2
-    drawn = np.stack([np.asarray(quantity(sample)) for sample in model.samples])
+    drawn = np.stack([quantity(sample) for sample in model.samples])
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
-    return np.asarray(quantity(model.prior)), low, high
+    return quantity(model.prior), low, high, drawn
 
 
-def _timescales(model: Any, k: int, step: float) -> FloatArray:
-    return np.asarray(step * model.timescales(k=k))
+def _timescales(n_timescales: int | None, model: MarkovStateModel) -> FloatArray:
+    k = model.n_states - 1
+    return np.asarray(model.timescales(k=k if n_timescales is None else min(k, n_timescales)))
 
 
 def _slowest(
@@ -478,36 +470,26 @@ def _slowest(
 ) -> tuple[list[int], float, float]:
     """Return the connected states, their slowest timescale and its standard error."""
     with warnings.catch_warnings():
-        # of few data: states that are not connected, eigenvalues of zero or one
+        # few data leave states that are not connected, and eigenvalues of zero or one
         warnings.simplefilter("ignore")
         model = markov_model(states, lagtime, n_samples=n_samples, random_state=rs)
         symbols = model.prior.count_model.state_symbols.tolist()
         if len(symbols) < 2:
             return symbols, np.nan, np.nan
-        drawn = [_timescales(sample, 1, step)[0] for sample in model.samples]
-        error = float(np.std(drawn, ddof=1))
-        return symbols, float(_timescales(model.prior, 1, step)[0]), error
+        best, *_, drawn = statistics(model, partial(_timescales, 1), CONFIDENCE)
+        return symbols, step * float(best[0]), step * float(np.std(drawn, ddof=1))
 
 
-def _warn_of_drift(table: pd.DataFrame, lagtime: int) -> None:
-    noise = 2 * np.hypot(table["error"], table["doubled_error"])
-    drift = (table["doubled"] - table["timescale"]).abs()
-    for t, row in table[(drift > noise) & (table["change"].abs() > MOST_DRIFT)].iterrows():
-        warnings.warn(
-            f"At temperature {t:g} the slowest timescale is {row.timescale:.3g} +- {row.error:.2g} "
-            f"at lagtime={lagtime} and {row.doubled:.3g} +- {row.doubled_error:.2g} at twice that: "
-            "the states keep a memory, and rates depend on the lagtime. Take a longer one: "
-            "implied_timescales shows from where on they level off.",
-            UserWarning,
-            stacklevel=3,
-        )
+def _propagators(model: BayesianMSMPosterior, k: int, confidence: float, name: str) -> pd.DataFrame:
+    """Return the transition probabilities of k steps."""
+    values = statistics(model, lambda m: matrix_power(m.transition_matrix, k), confidence)[:3]
+    return pairs_table(model, values, [name, f"{name}_low", f"{name}_high"])
 
 
-def _propagator(model: Any, k: int) -> FloatArray:
-    return np.asarray(np.linalg.matrix_power(model.transition_matrix, k))
-
-
-def _pairs_table(values: tuple[FloatArray, ...], symbols: Any, columns: list[str]) -> pd.DataFrame:
-    """Return square matrices as columns, a row per pair of states."""
-    index = pd.MultiIndex.from_product([symbols, symbols], names=["source", "target"])
+def pairs_table(
+    model: BayesianMSMPosterior, values: Sequence[FloatArray], columns: Sequence[str]
+) -> pd.DataFrame:
+    """Return square matrices as columns, a row per pair of the model's states."""
+    symbols = model.prior.count_model.state_symbols
+    index = pd.MultiIndex.from_product([symbols, symbols], names=PAIR)
     return pd.DataFrame({c: v.ravel() for c, v in zip(columns, values, strict=True)}, index=index)

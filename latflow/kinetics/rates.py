@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from itertools import permutations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import expm
 from scipy.optimize import nnls
 from sklearn.utils import check_random_state
 
-from latflow._validation import check_fraction, check_positive
+from latflow._typing import FloatArray, RandomState
+from latflow._validation import check_positive, warn
 from latflow.kinetics.markov import (
     CONFIDENCE,
-    RandomState,
+    PAIR,
+    States,
+    check_states,
     lagtime_convergence,
-    markov_model,
-    split_by_temperature,
+    markov_models,
+    pairs_table,
+    statistics,
 )
 
-__all__ = ["rate_matrix", "rates", "transition_rates"]
+if TYPE_CHECKING:
+    from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
+
 
 FASTEST = 1e-3  # eigenvalue: what has decayed further within the lagtime has no measurable rate
 MOST_MISSED = 0.02  # of a transition probability, before the user hears of it
 COLUMNS = ["rate", "low", "high", "log_error"]
 ROUNDING = 1e-6  # to which deeptime's estimates obey detailed balance
-
-FloatArray = NDArray[np.float64]
 
 
 def rate_matrix(
@@ -51,11 +56,11 @@ def rate_matrix(
     Parameters
     ----------
     transition_matrix : array_like of shape (n_states, n_states)
-        In detailed balance.
+        Transition probabilities, in detailed balance.
     time : float
-        That it spans. Rates are per this unit.
+        Time that the matrix spans; rates are per this unit.
     populations : array_like of shape (n_states,), optional
-        Its stationary distribution, computed if not given.
+        The matrix's stationary distribution, computed if not given.
 
     Returns
     -------
@@ -84,27 +89,24 @@ def rate_matrix(
            [ 0.192, -0.192]])
     """
     matrix, time = _check_transition_matrix(transition_matrix), check_positive(time, "time")
-    shares = _check_balance(matrix, populations)
-    found = _nearest(matrix, shares, time)
-    missed = _missed(found, matrix, time)
-    if missed > MOST_MISSED:
-        _warn_of_missed(missed, f"at time {time:g}")
-    return found
+    nearest = _nearest(matrix, _check_balance(matrix, populations), time)
+    _warn_of_missed(nearest, matrix, time, f"at time {time:g}")
+    return nearest
 
 
 def transition_rates(
-    model: Any, *, time_step: float = 1.0, confidence: float = CONFIDENCE
+    model: BayesianMSMPosterior, *, time_step: float = 1.0, confidence: float = CONFIDENCE
 ) -> pd.DataFrame:
     """Rates between all states of a Markov model, with credible intervals.
 
     Parameters
     ----------
     model : deeptime.markov.msm.BayesianMSMPosterior
-        Of :func:`markov_model`.
+        The result of :func:`markov_model`.
     time_step : float, default=1.0
         Time between two frames.
     confidence : float, default=0.95
-        Of the intervals.
+        Probability that an interval holds.
 
     Returns
     -------
@@ -126,17 +128,15 @@ def transition_rates(
     >>> transition_rates(model).rate.round(2).to_dict()
     {(0, 1): 0.72, (1, 0): 0.6}
     """
-    table, missed = _model_rates(model, check_positive(time_step, "time_step"), confidence)
-    if missed > MOST_MISSED:
-        _warn_of_missed(missed, f"at lagtime={model.prior.lagtime}")
-    return table
+    step = check_positive(time_step, "time_step")
+    return _model_rates(model, step, confidence, f"at lagtime={model.prior.lagtime}")
 
 
 def rates(
-    states: Any,
+    states: States,
     lagtime: int,
     *,
-    temperature: Any,
+    temperature: Sequence[ArrayLike],
     time_step: float = 1.0,
     n_samples: int = 100,
     confidence: float = CONFIDENCE,
@@ -148,25 +148,25 @@ def rates(
     ----------
     states : list of array_like of int of shape (n_frames_i,)
     lagtime : int
-        In frames: long enough for the states to have lost their memory, which
+        Lagtime in frames: long enough for the states to have lost their memory, which
         :func:`lagtime_convergence` checks, and shorter than the fastest exchange; see
         :func:`implied_timescales` and :func:`chapman_kolmogorov`.
     temperature : list
-        Per trajectory: a number, or one value per frame.
+        Temperature of each trajectory: a number, or one value per frame.
     time_step : float, default=1.0
         Time between two frames.
     n_samples : int, default=100
-        Of the posterior, at each temperature.
+        Matrices drawn from the posterior at each temperature.
     confidence : float, default=0.95
-        Of the intervals.
+        Probability that an interval holds.
     random_state : int, RandomState or None, default=None
 
     Returns
     -------
     DataFrame
         Index (`temperature`, `source`, `target`), by rising temperature, of all pairs of different
-        states seen at any temperature. Columns as of :func:`transition_rates`; NaN for pairs that
-        are not connected at a temperature.
+        states seen at any temperature. Columns as :func:`transition_rates` has them; NaN for pairs
+        that are not connected at a temperature.
 
     Warns
     -----
@@ -188,55 +188,46 @@ def rates(
     {300.0: [0.23, 0.46], 450.0: [1.02, 1.28]}
     """
     step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
-    parts = split_by_temperature(states, temperature)
-    names = np.unique(np.concatenate([piece for part in parts.values() for piece in part]))
+    options = {"temperature": temperature, "n_samples": n_samples, "random_state": rs}
+    names = np.unique(np.concatenate(check_states(states))).tolist()
     if len(names) < 2:
-        raise ValueError(f"Expected `states` to hold two states or more, got {names.tolist()}.")
-    pairs = pd.MultiIndex.from_tuples(_pairs(names), names=["source", "target"])
+        raise ValueError(f"Expected `states` to hold two states or more, got {names}.")
+    pairs = pd.MultiIndex.from_tuples(permutations(names, 2), names=PAIR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The states are not connected")
+        models = markov_models(states, lagtime, **options)
     tables = {}
-    for t, part in parts.items():
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The states are not connected")
-            model = markov_model(part, lagtime, n_samples=n_samples, random_state=rs)
-        table, missed = _model_rates(model, step, confidence)
+    for t, model in models.items():
+        where = f"at lagtime={lagtime}, temperature {t:g}"
+        table = _model_rates(model, step, confidence, where)
         lost = np.setdiff1d(names, model.prior.count_model.state_symbols).tolist()
         if lost:
-            _warn_of_lost(lost, f"lagtime={lagtime}, temperature {t:g}")
-        if missed > MOST_MISSED:
-            _warn_of_missed(missed, f"at lagtime={lagtime}, temperature {t:g}")
+            warn(
+                f"States {lost} are not connected with the others in both directions {where}: their"
+                " rates are NaN there. More data, or a shorter lagtime, may connect them."
+            )
         tables[t] = table.reindex(pairs)
-    lagtime_convergence(
-        states, lagtime, temperature=temperature, time_step=step, n_samples=n_samples,
-        random_state=rs,
-    )  # fmt: skip
+    lagtime_convergence(states, lagtime, time_step=step, **options)
     return pd.concat(tables, names=["temperature"])
 
 
 # ------------------------------------------------------------------ inside
 
 
-def _model_rates(model: Any, step: float, confidence: float) -> tuple[pd.DataFrame, float]:
-    """Return the table of rates and the largest miss of a transition probability."""
-    tail = (1 - check_fraction(confidence, "confidence")) / 2
+def _model_rates(
+    model: BayesianMSMPosterior, step: float, confidence: float, where: str
+) -> pd.DataFrame:
+    """Return the table of rates; warn where they miss a transition probability."""
     time = step * model.prior.lagtime
 
-    def rates_of(m: Any) -> FloatArray:
+    def rates_of(m: MarkovStateModel) -> FloatArray:
         return _nearest(m.transition_matrix, m.stationary_distribution, time)
 
-    best, drawn = rates_of(model.prior), np.stack([rates_of(sample) for sample in model.samples])
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
-    mean, spread = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
-    error = np.divide(spread, mean, out=np.full_like(mean, np.inf), where=mean > 0)
-    apart = ~np.eye(len(best), dtype=bool)
-    symbols = model.prior.count_model.state_symbols.tolist()
-    index = pd.MultiIndex.from_tuples(_pairs(symbols), names=["source", "target"])
-    values = zip(COLUMNS, (best, low, high, error), strict=True)
-    table = pd.DataFrame({name: value[apart] for name, value in values}, index=index)
-    return table, _missed(best, model.prior.transition_matrix, time)
-
-
-def _pairs(names: Sequence[int] | NDArray[np.int64]) -> list[tuple[int, int]]:
-    return [(int(a), int(b)) for a in names for b in names if a != b]
+    best, low, high, drawn = statistics(model, rates_of, confidence)
+    mean, deviation = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
+    error = np.divide(deviation, mean, out=np.full_like(mean, np.inf), where=mean > 0)
+    _warn_of_missed(best, model.prior.transition_matrix, time, where)
+    return pairs_table(model, (best, low, high, error), COLUMNS).query("source != target")
 
 
 def _nearest(matrix: FloatArray, populations: FloatArray, time: float) -> FloatArray:
@@ -256,31 +247,18 @@ def _nearest(matrix: FloatArray, populations: FloatArray, time: float) -> FloatA
         pair_flux = nnls(design, (np.diag(decay) * weight).ravel(), maxiter=100 * n * n)[0]
     flux = np.zeros((n, n))
     flux[i, j] = flux[j, i] = pair_flux
-    found = flux / populations[:, None]
-    return np.asarray(found - np.diag(found.sum(axis=1)))
+    rates = flux / populations[:, None]
+    return np.asarray(rates - np.diag(rates.sum(axis=1)))
 
 
-def _missed(rates: FloatArray, matrix: FloatArray, time: float) -> float:
-    return float(np.abs(expm(rates * time) - matrix).max())
-
-
-def _warn_of_missed(missed: float, where: str) -> None:
-    warnings.warn(
-        f"No rate matrix gives the transition matrix {where}: the nearest one misses a transition "
-        f"probability by {missed:.2g}. The states keep a memory, or the data are few: compare "
-        "other lagtimes.",
-        UserWarning,
-        stacklevel=3,
-    )
-
-
-def _warn_of_lost(lost: list[int], where: str) -> None:
-    warnings.warn(
-        f"States {lost} are not connected with the others in both directions at {where}: their "
-        "rates are NaN there. More data, or a shorter lagtime, may connect them.",
-        UserWarning,
-        stacklevel=3,
-    )
+def _warn_of_missed(rates: FloatArray, matrix: FloatArray, time: float, where: str) -> None:
+    missed = np.abs(expm(rates * time) - matrix).max()
+    if missed > MOST_MISSED:
+        warn(
+            f"No rate matrix gives the transition matrix {where}: the nearest one misses a "
+            f"transition probability by {missed:.2g}. The states keep a memory, or the data are "
+            "few: compare other lagtimes."
+        )
 
 
 def _check_transition_matrix(values: ArrayLike) -> FloatArray:
@@ -304,17 +282,17 @@ def _check_balance(matrix: FloatArray, populations: ArrayLike | None) -> FloatAr
 
     if populations is None:
         populations = stationary_distribution(matrix)
-    shares = np.asarray(populations, dtype=np.float64)
-    if shares.shape != (len(matrix),) or not (shares > 0).all():
+    values = np.asarray(populations, dtype=np.float64)
+    if values.shape != (len(matrix),) or not (values > 0).all():
         raise ValueError(
-            f"Expected `populations` to be {len(matrix)} positive numbers, got "
-            f"{np.asarray(populations).tolist()}."
+            f"Expected `populations` to be {len(matrix)} positive numbers, got {values.tolist()}."
         )
-    flux = (shares / shares.sum())[:, None] * matrix
+    values = values / values.sum()
+    flux = values[:, None] * matrix
     a, b = np.unravel_index(np.abs(flux - flux.T).argmax(), flux.shape)
     if abs(flux[a, b] - flux[b, a]) > ROUNDING:
         raise ValueError(
             "Expected `transition_matrix` in detailed balance with its populations, got a flux of "
             f"{flux[a, b]:.4g} from state {a} to {b} and {flux[b, a]:.4g} back."
         )
-    return np.asarray(shares / shares.sum())
+    return np.asarray(values)

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from scipy.special import rel_entr
 from scipy.stats import wasserstein_distance
 
+from latflow._typing import AnySeed, FloatArray
 from latflow._validation import check_count, check_positive, check_weights
-
-__all__ = [
-    "jensen_shannon",
-    "jensen_shannon_noise_floor",
-    "jensen_shannon_to_density",
-    "sliced_wasserstein",
-    "vamp2",
-]
-
-FloatArray = NDArray[np.float64]
-RandomState = int | np.random.Generator | np.random.RandomState | None
 
 _MAX_HISTOGRAM_DIMENSIONS = 3
 _CONSTANT_TOLERANCE = 1e-13
@@ -41,7 +30,7 @@ def jensen_shannon(
     .. math:: JS(p, q) = \tfrac{1}{2} KL(p \| m) + \tfrac{1}{2} KL(q \| m),
               \quad m = \tfrac{1}{2} (p + q)
 
-    Both histograms share one box and get a pseudocount in every bin. A sample outside the box
+    Both histograms have one box and get a pseudocount in every bin. A sample outside the box
     counts in the nearest bin at the edge, so mass that moved far away counts as different.
     Compare the value with `jensen_shannon_noise_floor`: finite samples of one distribution
     differ as well.
@@ -82,7 +71,7 @@ def jensen_shannon(
     >>> bool(jensen_shannon(a, b) < 0.03), bool(jensen_shannon(a, b + 3) > 0.3)
     (True, True)
     """
-    a, b = _check_pair(samples_a, samples_b, _check_histogram_samples)
+    a, b = _check_pair(samples_a, samples_b, most_dimensions=_MAX_HISTOGRAM_DIMENSIONS)
     box = _check_box(range, np.concatenate([a, b]))
     counts_a = _histogram(a, bins, box, weights_a)
     return _divergence(counts_a, _histogram(b, bins, box, weights_b), pseudocount)
@@ -131,7 +120,7 @@ def jensen_shannon_to_density(
     >>> bool(jensen_shannon_to_density(samples, np.full(20, 0.05), range=(0, 1)) < 0.001)
     True
     """
-    points = _check_histogram_samples(samples, "samples")
+    points = _check_samples(samples, "samples", _MAX_HISTOGRAM_DIMENSIONS)
     expected = np.asarray(probabilities, dtype=np.float64)
     if expected.ndim != points.shape[1] or expected.size == 0:
         raise ValueError(
@@ -157,7 +146,7 @@ def jensen_shannon_noise_floor(
     range: ArrayLike | None = None,
     pseudocount: float = 0.5,
     n_repeats: int = 20,
-    random_state: RandomState = None,
+    random_state: AnySeed = None,
 ) -> float:
     """Jensen-Shannon divergence to expect between two samples of one and the same distribution.
 
@@ -197,7 +186,7 @@ def jensen_shannon_noise_floor(
     >>> bool(large < small / 10)
     True
     """
-    points = _check_histogram_samples(samples, "samples")
+    points = _check_samples(samples, "samples", _MAX_HISTOGRAM_DIMENSIONS)
     sizes = [check_count(n_a, "n_a"), check_count(n_a if n_b is None else n_b, "n_b")]
     n_repeats = check_count(n_repeats, "n_repeats")
     counts = _histogram(points, bins, _check_box(range, points), None)
@@ -217,7 +206,7 @@ def sliced_wasserstein(
     n_projections: int = 100,
     weights_a: ArrayLike | None = None,
     weights_b: ArrayLike | None = None,
-    random_state: RandomState = None,
+    random_state: AnySeed = None,
 ) -> float:
     r"""Sliced 1-Wasserstein distance between two samples in any number of dimensions.
 
@@ -259,16 +248,13 @@ def sliced_wasserstein(
     >>> round(sliced_wasserstein(samples, samples + 2), 9)
     2.0
     """
-    a, b = _check_pair(samples_a, samples_b, _check_samples)
+    a, b = _check_pair(samples_a, samples_b)
     n_projections = check_count(n_projections, "n_projections")
     w_a = check_weights(weights_a, len(a), "weights_a")
     w_b = check_weights(weights_b, len(b), "weights_b")
-    if a.shape[1] == 1:
-        directions = np.ones((1, 1))
-    else:
-        generator = np.random.default_rng(random_state)
-        directions = generator.standard_normal((n_projections, a.shape[1]))
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    n_projections = 1 if a.shape[1] == 1 else n_projections
+    directions = np.random.default_rng(random_state).normal(size=(n_projections, a.shape[1]))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     distances = [wasserstein_distance(a @ u, b @ u, w_a, w_b) for u in directions]
     return float(np.mean(distances))
 
@@ -325,16 +311,15 @@ def vamp2(z0: ArrayLike, z1: ArrayLike, *, weights: ArrayLike | None = None) -> 
 
 
 def _whitened(points: FloatArray, weights: FloatArray) -> FloatArray:
-    """Orthonormal basis, (n_pairs, rank), of the weighted, mean-free columns of `points`."""
+    """Return an orthonormal basis, (n_pairs, rank), of the weighted, mean-free columns."""
     size = np.abs(points).max(axis=0)
     scaled = points / np.where(size > 0, size, 1)
     scaled -= np.average(scaled, axis=0, weights=weights)
     scaled *= np.sqrt(weights)[:, None]
-    spread = np.abs(scaled).max(axis=0)
-    varying = spread > _CONSTANT_TOLERANCE
-    basis, singular_values, _ = np.linalg.svd(
-        scaled[:, varying] / spread[varying], full_matrices=False
-    )
+    largest = np.abs(scaled).max(axis=0)
+    varying = largest > _CONSTANT_TOLERANCE
+    columns = scaled[:, varying] / largest[varying]
+    basis, singular_values, _ = np.linalg.svd(columns, full_matrices=False)
     return np.asarray(basis[:, singular_values > _RANK_TOLERANCE * singular_values.max(initial=0)])
 
 
@@ -344,34 +329,24 @@ def _divergence(counts_a: FloatArray, counts_b: FloatArray, pseudocount: float) 
     p, q = counts_a + extra, counts_b + extra
     p, q = p / p.sum(), q / q.sum()
     mean = (p + q) / 2
-    divergence = (_relative_entropy(p, mean) + _relative_entropy(q, mean)) / 2
-    return min(max(divergence, 0.0), float(np.log(2)))
-
-
-def _relative_entropy(p: FloatArray, q: FloatArray) -> float:
-    occupied = p > 0
-    return float((p[occupied] * np.log(p[occupied] / q[occupied])).sum())
+    divergence = (rel_entr(p, mean) + rel_entr(q, mean)).sum() / 2
+    return float(np.clip(divergence, 0, np.log(2)))
 
 
 def _histogram(
-    points: FloatArray,
-    bins: int | tuple[int, ...],
-    box: FloatArray,
-    weights: ArrayLike | None,
+    points: FloatArray, bins: int | tuple[int, ...], box: FloatArray, weights: ArrayLike | None
 ) -> FloatArray:
-    """Flat histogram in the box with a total of len(points); outliers count at the edge."""
-    if not isinstance(bins, tuple):
-        bins = (check_count(bins, "bins"),) * points.shape[1]
-    shape = np.array(bins)
-    relative = (points - box[:, 0]) / (box[:, 1] - box[:, 0])
-    cells = np.minimum((np.clip(relative, 0, 1) * shape).astype(np.intp), shape - 1)
-    flat = np.ravel_multi_index(tuple(cells.T), bins)
-    counts = np.bincount(flat, check_weights(weights, len(points)), minlength=int(shape.prod()))
-    return np.asarray(counts, dtype=np.float64)
+    """Return a flat histogram with a total of len(points); outliers count at the edge."""
+    bins = bins if isinstance(bins, tuple) else check_count(bins, "bins")
+    inside = np.clip(points, *box.T)
+    counts, _ = np.histogramdd(
+        inside, bins, box.tolist(), weights=check_weights(weights, len(points))
+    )
+    return np.asarray(counts.ravel())
 
 
-def _check_samples(samples: ArrayLike, name: str) -> FloatArray:
-    """Finite float64 samples of shape (n, d), n >= 1 and d >= 1."""
+def _check_samples(samples: ArrayLike, name: str, most_dimensions: int | None = None) -> FloatArray:
+    """Return finite float64 samples of shape (n, d), n >= 1 and d >= 1."""
     points = np.asarray(samples, dtype=np.float64)
     if points.ndim == 1:
         points = points[:, None]
@@ -382,23 +357,19 @@ def _check_samples(samples: ArrayLike, name: str) -> FloatArray:
         )
     if not np.isfinite(points).all():
         raise ValueError(f"Expected finite numbers in `{name}`, got NaN or infinity.")
-    return points
-
-
-def _check_histogram_samples(samples: ArrayLike, name: str) -> FloatArray:
-    points = _check_samples(samples, name)
-    if points.shape[1] > _MAX_HISTOGRAM_DIMENSIONS:
+    if most_dimensions is not None and points.shape[1] > most_dimensions:
         raise ValueError(
-            f"Expected `{name}` with at most {_MAX_HISTOGRAM_DIMENSIONS} dimensions for a "
-            f"histogram, got {points.shape[1]}; use `sliced_wasserstein` instead."
+            f"Expected `{name}` with at most {most_dimensions} dimensions for a histogram, got "
+            f"{points.shape[1]}; use `sliced_wasserstein` instead."
         )
     return points
 
 
 def _check_pair(
-    samples_a: ArrayLike, samples_b: ArrayLike, check: Callable[[ArrayLike, str], FloatArray]
+    samples_a: ArrayLike, samples_b: ArrayLike, most_dimensions: int | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    a, b = check(samples_a, "samples_a"), check(samples_b, "samples_b")
+    a = _check_samples(samples_a, "samples_a", most_dimensions)
+    b = _check_samples(samples_b, "samples_b", most_dimensions)
     if a.shape[1] != b.shape[1]:
         raise ValueError(
             "Expected `samples_a` and `samples_b` of the same number of dimensions, "

@@ -21,10 +21,6 @@ from latflow._validation import check_count
 from latflow.metrics.measures import jensen_shannon, vamp2
 from latflow.trajectories import Frames, gather_frames, read_index
 
-__all__ = ["FrameScorer", "log_likelihood_scorer", "transfer_scorer", "vamp2_scorer"]
-
-FloatArray = NDArray[np.float64]
-
 METADATA = ("trajectory", "frame", "temperature", "weights")
 N_GENERATED = 20_000
 
@@ -36,9 +32,9 @@ class FrameScorer:
     ----------
     measure : callable
         (estimator, frames of its collective variables) -> float.
-    lagtime : int, optional
-        Of the pairs that the frames come with.
     name : str
+    lagtime : int, optional
+        That a deeptime data set must have.
     """
 
     def __init__(
@@ -48,7 +44,7 @@ class FrameScorer:
         self.name = name
         self.lagtime = lagtime
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None, **metadata: Any) -> float:
+    def __call__(self, estimator: Any, X: Any, y: object = None, **metadata: Any) -> float:
         """Return the score of a fitted estimator on held-out frames.
 
         Parameters
@@ -65,9 +61,9 @@ class FrameScorer:
         """
         z = estimator.transform(X)
         if not isinstance(z, list):
-            given = dict.fromkeys(METADATA) | metadata
-            ends = given.pop("trajectory"), given.pop("frame")
-            trajectory, frame, metadata = read_index(X, *ends, given)
+            metadata = dict.fromkeys(METADATA) | metadata
+            ends = metadata.pop("trajectory"), metadata.pop("frame")
+            trajectory, frame, metadata = read_index(X, *ends, metadata)
             metadata |= {"trajectory": trajectory, "frame": frame}
             z = np.asarray(z)
         frames = gather_frames(BaseEstimator(), z, lagtime=self.lagtime, reset=True, **metadata)
@@ -117,31 +113,26 @@ def vamp2_scorer(lagtime: int) -> FrameScorer:
     True
     """
     lagtime = check_count(lagtime, "lagtime")
-    return FrameScorer(_vamp2, f"vamp2_scorer({lagtime})", lagtime)
+    return FrameScorer(partial(_vamp2, lagtime=lagtime), f"vamp2_scorer({lagtime})", lagtime)
 
 
-def _vamp2(estimator: Any, frames: Frames) -> float:
-    i, j = frames.pairs
+def _vamp2(estimator: Any, frames: Frames, lagtime: int) -> float:
+    i, j = frames.pairs(lagtime)
     return vamp2(frames.X[i], frames.X[j], weights=frames.weights[i])
 
 
 def _final(estimator: Any) -> Any:
     """Return the last step of pipelines, searches and frozen estimators."""
-    while True:
-        if isinstance(estimator, Pipeline):
-            estimator = estimator[-1]
-        elif isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        elif hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        else:
-            return estimator
+    if isinstance(estimator, Pipeline):
+        return _final(estimator[-1])
+    if isinstance(estimator, FrozenEstimator):
+        return _final(estimator.estimator)
+    return _final(estimator.best_estimator_) if hasattr(estimator, "best_estimator_") else estimator
 
 
 def _by_temperature(frames: Frames) -> list[tuple[float | None, NDArray[np.bool_]]]:
-    if frames.temperature is None:
-        return [(None, np.ones(len(frames.X), dtype=bool))]
-    return [(float(t), frames.temperature == t) for t in np.unique(frames.temperature)]
+    temperatures = frames.temperatures.tolist() if frames.named else [None]
+    return [(t, frames.origin == k) for k, t in enumerate(temperatures)]
 
 
 def _log_likelihood(estimator: Any, frames: Frames) -> float:
@@ -155,26 +146,19 @@ def _log_likelihood(estimator: Any, frames: Frames) -> float:
     return float(np.average(density, weights=frames.weights) + volume)
 
 
-def _transfer(estimator: Any, frames: Frames, n_generated: int) -> float:
+def _transfer(estimator: Any, frames: Frames) -> float:
     """Return minus the mean over temperatures of the divergence of generated from held-out CVs."""
-    if frames.temperature is None:
+    if not frames.named:
         raise ValueError(
             "Expected `temperature` of the held-out frames, got none: hand it on with "
             "sklearn.set_config(enable_metadata_routing=True)."
         )
     model = _final(estimator)
-    return -float(
-        np.mean(
-            [
-                jensen_shannon(
-                    model.sample(n_generated, temperature, random_state=0),
-                    frames.X[rows],
-                    weights_b=frames.weights[rows],
-                )
-                for temperature, rows in _by_temperature(frames)
-            ]
-        )
-    )
+    divergences = []
+    for temperature, rows in _by_temperature(frames):
+        z = model.sample(N_GENERATED, temperature, random_state=0)
+        divergences.append(jensen_shannon(z, frames.X[rows], weights_b=frames.weights[rows]))
+    return -float(np.mean(divergences))
 
 
 log_likelihood_scorer = FrameScorer(_log_likelihood, "log_likelihood_scorer")
@@ -184,7 +168,7 @@ Unlike the bare log-density it does not reward an encoder that shrinks its varia
 models of one `n_components`. Without `temperature`, the reference temperature counts.
 """
 
-transfer_scorer = FrameScorer(partial(_transfer, n_generated=N_GENERATED), "transfer_scorer")
+transfer_scorer = FrameScorer(_transfer, "transfer_scorer")
 """Minus the Jensen-Shannon divergence between generated and held-out variables.
 
 At each temperature of the held-out frames, averaged; with temperatures as groups this leaves one

@@ -17,16 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from latflow._blocks import blocks_of_rows
+from latflow.nn.batches import Batch, Features
 from latflow.nn.networks import linear, log_softmax, mlp
+from latflow.nn.training import Plan, Record, evaluate, minimise, thin
 
-__all__ = ["LastLayer", "Solution", "TemperatureClassifier", "powers_of"]
+PLAN = Plan(max_iter=300, learning_rate=3e-2, batch_size=4096, weight_decay=1e-4, tol=1e-5)
+STAGE = "temperature classifier"
+MOST_HELD_OUT = 20_000
 
 MOST_STEPS = 100
 CLOSE = 1e-10  # nats a frame that another step would still gain
 STALE = 0.1  # of the last gain: a curvature that leaves more is computed anew
 JITTER = 1e-12
 SHORTEST = 1e-6
-AT_ONCE = 2**15  # rows of units
 
 
 def powers_of(steps: Tensor, order: int) -> Tensor:
@@ -91,6 +95,52 @@ class TemperatureClassifier(nn.Module):
         return -log_softmax(logits).gather(1, k.unsqueeze(1)).squeeze(1)
 
 
+def train_classifier(
+    classifier: TemperatureClassifier,
+    x: Features,
+    k: Tensor,
+    weights: Tensor,
+    train: Tensor,
+    judged: Tensor,
+    generator: torch.Generator,
+) -> list[Record]:
+    """Train the network by stochastic gradients; it ends in double precision.
+
+    Parameters
+    ----------
+    classifier : TemperatureClassifier
+    x : Features
+        What h reads, of all frames.
+    k, weights : Tensor of shape (n_frames,)
+        The temperature each frame was simulated at, and its weight.
+    train, judged : Tensor of int
+        Frames to train on, and to stop by; without any the first serve for both.
+    generator : torch.Generator
+
+    Returns
+    -------
+    list of dict
+        The history.
+    """
+
+    def loss(batch: Batch) -> Tensor:
+        rows, inputs = batch
+        losses = classifier.loss(inputs, k.index_select(0, rows).long())
+        return (weights.index_select(0, rows) * losses).mean()
+
+    held_out = x.at(thin(judged if len(judged) else train, MOST_HELD_OUT))
+    outcome = minimise(
+        classifier,
+        loss,
+        lambda: evaluate(lambda: loss(held_out)),
+        x.batches((train,), PLAN.batch_size, generator),
+        PLAN,
+        stage=STAGE,
+    )
+    classifier.double()
+    return outcome.history
+
+
 @dataclass(frozen=True)
 class Solution:
     """Where the last layer's likelihood is highest.
@@ -98,7 +148,7 @@ class Solution:
     Attributes
     ----------
     slopes : Tensor of shape (n_units, order)
-        Of h (and c) in the units.
+        Slopes of h (and c) in the units.
     f : Tensor of shape (n_temperatures,)
         log n_k + f_k, the first 0.
     factor : Tensor
@@ -146,50 +196,48 @@ class LastLayer:
         start : Solution, optional
         """
         order, n = self.powers.shape
-        share = weights / weights.sum()
+        weights = weights / weights.sum()
         if start is None:
-            slopes, f = self.units.new_zeros(self.units.shape[1], order), self.units.new_zeros(n)
-            factor = None
-        else:
-            slopes, f, factor = start.slopes, start.f, start.factor
-        value, before = self._value(share, ridge, slopes, f), torch.inf
+            zeros = self.units.new_zeros
+            start = Solution(zeros(self.units.shape[1], order), zeros(n), None)
+        slopes, f, factor = start.slopes, start.f, start.factor
+        value, before = self._value(weights, ridge, slopes, f), torch.inf
         for _ in range(MOST_STEPS):
             p = self.log_probabilities(slopes, f).exp()
-            gradient = self._gradient(share, ridge, slopes, p)
+            gradient = self._gradient(weights, ridge, slopes, p)
             step, gain = (None, torch.inf) if factor is None else _newton(factor, gradient)
             if step is None or gain > STALE * before:
-                factor = torch.linalg.cholesky(self._curvature(share, ridge, p))
+                factor = torch.linalg.cholesky(self._curvature(weights, ridge, p))
                 step, gain = _newton(factor, gradient)
             if gain < CLOSE:
                 break
-            before, last, length = gain, value, 1.0
-            along = step[: slopes.numel()].reshape(order, -1).T
-            shift = torch.cat((f.new_zeros(1), step[slopes.numel() :]))
+            before, length = gain, 1.0
             while True:
-                tried = slopes - length * along, f - length * shift
-                value = self._value(share, ridge, *tried)
-                if value <= last or length < SHORTEST:
+                new_slopes = slopes - length * step[: slopes.numel()].reshape(order, -1).T
+                new_f = torch.cat((f[:1], f[1:] - length * step[slopes.numel() :]))
+                new_value = self._value(weights, ridge, new_slopes, new_f)
+                if new_value <= value or length < SHORTEST:
                     break
                 length /= 2
-            slopes, f = tried
+            slopes, f, value = new_slopes, new_f, new_value
         return Solution(slopes, f, factor)
 
-    def _value(self, share: Tensor, ridge: float, slopes: Tensor, f: Tensor) -> float:
-        return self.loss(share, slopes, f) + ridge / 2 * float((slopes**2).sum())
+    def _value(self, weights: Tensor, ridge: float, slopes: Tensor, f: Tensor) -> float:
+        return self.loss(weights, slopes, f) + ridge / 2 * float((slopes**2).sum())
 
-    def _gradient(self, share: Tensor, ridge: float, slopes: Tensor, p: Tensor) -> Tensor:
-        residual = share[:, None] * (one_hot(self.k, p.shape[1]) - p)
+    def _gradient(self, weights: Tensor, ridge: float, slopes: Tensor, p: Tensor) -> Tensor:
+        residual = weights[:, None] * (one_hot(self.k, p.shape[1]) - p)
         of_slopes = self.units.T @ (residual @ self.powers.T) + ridge * slopes
         return torch.cat((of_slopes.T.reshape(-1), -residual.sum(dim=0)[1:]))
 
-    def _curvature(self, share: Tensor, ridge: float, p: Tensor) -> Tensor:
+    def _curvature(self, weights: Tensor, ridge: float, p: Tensor) -> Tensor:
         """Return the covariances of the logits' derivatives over p(k | v), averaged over rows."""
         (order, n), m = self.powers.shape, self.units.shape[1]
         mean = p @ self.powers.T
         found = self.units.new_zeros(order * m + n - 1, order * m + n - 1)
         slopes, free = slice(0, order * m), slice(order * m, None)
-        for rows in (slice(k, k + AT_ONCE) for k in range(0, len(p), AT_ONCE)):
-            units, own, here, w = self.units[rows], p[rows], mean[rows], share[rows, None]
+        for rows in blocks_of_rows(len(p), m):
+            units, own, here, w = self.units[rows], p[rows], mean[rows], weights[rows, None]
             for a in range(order):
                 at = slice(a * m, (a + 1) * m)
                 for b in range(order):

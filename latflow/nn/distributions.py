@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, hyp1f1
 from torch import Tensor
 
-__all__ = ["TiltedGaussian", "log_normaliser"]
-
 RADII = 8192
 TAIL = 12.0
 

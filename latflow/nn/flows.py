@@ -20,8 +20,6 @@ from latflow.nn.splines import (
     spline_inverse,
 )
 
-__all__ = ["TRANSFORMS", "Coupling", "Flow"]
-
 N_BINS = 16
 
 Rows = Sequence[Tensor]

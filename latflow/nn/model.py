@@ -24,15 +24,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from latflow.nn.distributed import jointly, summed
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.flows import Flow
 from latflow.nn.networks import Decoder, Encoder
 
-__all__ = ["ConditionalDensity", "LatentModel"]
-
 RIDGE = 1e-4
-BOUND = 5.0  # of standardised variables, and of a normal base
 
 
 class LatentModel(nn.Module):
@@ -48,7 +44,7 @@ class LatentModel(nn.Module):
     n_transforms : int
     transform : {"spline", "affine"}
     tilt, bound : float
-        Of the base and of the flow.
+        Tilt of the base, and half the side of the flow's box.
     generator : torch.Generator
         The only source of the initial weights.
     """
@@ -144,15 +140,13 @@ class LatentModel(nn.Module):
 def vamp2(z: Tensor, later: Tensor, weights: Tensor) -> Tensor:
     """Return 1 + the squared Frobenius norm of C00^(-1/2) C01 C11^(-1/2) over weighted pairs.
 
-    A slight ridge keeps collinear components finite. Of several processes the pairs of all count,
-    by weights that average 1 over them.
+    A slight ridge keeps collinear components finite.
     """
     d = z.shape[1]
-    average = summed(weights.mean()).clamp_min(torch.finfo(z.dtype).tiny)
-    share = (weights / (len(weights) * average)).unsqueeze(1)
+    weights = (weights / weights.sum().clamp_min(torch.finfo(z.dtype).tiny)).unsqueeze(1)
     both = torch.cat([z, later], dim=1)
-    both = both - summed((share * both.detach()).sum(dim=0))  # a covariance is flat in the mean
-    covariance = jointly((share * both).T @ both)
+    both = both - (weights * both.detach()).sum(dim=0)  # a covariance is flat in the mean
+    covariance = (weights * both).T @ both
     c00, c01, c11 = covariance[:d, :d], covariance[:d, d:], covariance[d:, d:]
     own, across = torch.stack([c00, c11]), torch.stack([c01, c01.T])
     spread = own.diagonal(dim1=1, dim2=2).mean(dim=1).view(2, 1, 1)
@@ -160,62 +154,3 @@ def vamp2(z: Tensor, later: Tensor, weights: Tensor) -> Tensor:
     left, right = torch.linalg.solve(own + ridge, across)
     value: Tensor = 1 + (left * right.T).sum()
     return value
-
-
-class ConditionalDensity(nn.Module):
-    """p(z | beta): a flow whose couplings read the inverse temperature, on a normal base.
-
-    Parameters
-    ----------
-    n_components : int
-    context_range : sequence of two floats
-        Inverse temperatures that map to -1 and 1.
-    n_transforms, transform, hidden_features, generator
-        As for :class:`~latflow.nn.flows.Flow`.
-    """
-
-    context_range: Tensor
-
-    def __init__(
-        self,
-        *,
-        n_components: int,
-        context_range: Sequence[float],
-        n_transforms: int,
-        transform: str,
-        hidden_features: Sequence[int],
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__()
-        self._config = {
-            "n_components": n_components,
-            "context_range": list(context_range),
-            "n_transforms": n_transforms,
-            "transform": transform,
-            "hidden_features": list(hidden_features),
-        }
-        self.register_buffer("context_range", torch.tensor(context_range))
-        self.flow = Flow(
-            n_components, n_transforms, transform, hidden_features, 1, BOUND, generator
-        )
-        self.base = TiltedGaussian(n_components, tilt=0.0)
-
-    def config(self) -> dict[str, Any]:
-        """Return the arguments that build a density of this shape."""
-        return self._config
-
-    def log_density(self, z: Tensor, beta: Tensor) -> Tensor:
-        """Return log p(z | beta), shape (n,)."""
-        u, logdet = self.flow.forward_and_logdet(z, self._context(beta))
-        return self.base.log_prob(u) + logdet
-
-    def sample(self, n: int, beta: float, generator: torch.Generator) -> Tensor:
-        """Draw n rows of z at one inverse temperature."""
-        u = self.base.sample(n, generator, self.context_range.dtype)
-        context = self._context(torch.full((n,), beta, dtype=u.dtype))
-        return self.flow.inverse_and_logdet(u, context)[0]
-
-    def _context(self, beta: Tensor) -> Tensor:
-        low, high = self.context_range
-        scaled: Tensor = (2 * beta - low - high) / (high - low)
-        return scaled.unsqueeze(1)

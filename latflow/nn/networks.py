@@ -9,17 +9,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "Decoder",
-    "Encoder",
-    "Tape",
-    "linear",
-    "log_softmax",
-    "mlp",
-    "on_columns",
-    "on_columns_backward",
-]
-
 Tape = tuple[Tensor, ...]
 
 

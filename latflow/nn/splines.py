@@ -16,8 +16,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["n_spline_parameters", "spline_backward", "spline_forward", "spline_inverse"]
-
 # a tenth of the box is dealt out evenly and slopes lie within exp(+-LIMIT): whatever the
 # network says, the spline can be inverted
 EVEN = 0.1
@@ -83,11 +81,11 @@ class _Bins(NamedTuple):
     Attributes
     ----------
     shares : Tensor of shape (m, 2, n_bins, n)
-        Of widths and heights, each summing to 1.
+        Fractions of width and height of every bin, each summing to 1.
     below : Tensor of shape (m, n_bins - 1, n)
         1 for bins before the point's own.
     number : Tensor of shape (m, 1, n)
-        Of the point's bin.
+        Quantities of the bin that a point lies in.
     corner, size : Tensor of shape (m, 2, n)
         Lower left corner; width and height.
     rows, weight : Tensor of shape (m, 2, n)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from latflow.nn.distributed import average_gradients, averaged
-
-__all__ = ["Outcome", "Plan", "batches", "minimise"]
+from latflow._typing import IntArray
+from latflow._validation import warn
 
 Batch = TypeVar("Batch")
+Indices = TypeVar("Indices", Tensor, IntArray)
 Record = dict[str, float | int | str]
 WARM_UP = 0.1
 MOST_ROLLBACKS = 5
@@ -59,9 +61,9 @@ class Plan:
         """Looks without an improvement that end the training."""
         return max(self.patience, self.max_iter // (4 * self.check_every))
 
-    def part(self, share: float) -> Plan:
-        """Return the plan of a stage that takes this share of the steps."""
-        return replace(self, max_iter=max(1, round(share * self.max_iter)))
+    def of_steps(self, max_iter: int) -> Plan:
+        """Return the plan of a stage that takes this many steps."""
+        return replace(self, max_iter=max_iter)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step counted from 0."""
@@ -103,13 +105,13 @@ def minimise(
     stream: Iterator[Batch],
     plan: Plan,
     *,
+    stage: str,
     on_record: Callable[[Record], None] | None = None,
 ) -> Outcome:
     """Train `module` and leave in it the weights with the lowest held-out loss.
 
-    Several processes train one module together: gradients and losses are averaged over them. A
-    loss that becomes non-finite rolls back to the best weights and halves the rate; after
-    five times training gives up there (`failed`).
+    A loss that becomes non-finite rolls back to the best weights and halves the rate; after five
+    times training gives up there (`failed`). Either is a warning.
 
     Parameters
     ----------
@@ -122,6 +124,8 @@ def minimise(
     stream : iterator
         Batches without end, of whatever `loss` takes: of row indices, see :func:`batches`.
     plan : Plan
+    stage : str
+        What records and warnings call this training.
     on_record : callable, optional
         Called with every record as it is made.
 
@@ -132,7 +136,7 @@ def minimise(
     outcome = Outcome()
     optimiser = AdamW(module, plan.weight_decay)
     best_weights = copy.deepcopy(module.state_dict())
-    outcome.best = _finite_or_inf(averaged(held_out_loss()))
+    outcome.best = _finite_or_inf(held_out_loss())
     total, stale, brake = torch.zeros(()), 0, 1.0
     for step in range(plan.max_iter):
         value = loss(next(stream))
@@ -141,8 +145,9 @@ def minimise(
         if (step + 1) % plan.check_every and step + 1 < plan.max_iter:
             continue
         outcome.n_iter = step + 1
-        held_out = averaged(held_out_loss())
-        record = _record(outcome, total, held_out, brake * plan.rate(step), plan)
+        held_out = held_out_loss()
+        record = _record(outcome, total, held_out, brake * plan.rate(step)) | {"stage": stage}
+        outcome.history.append(record)
         if on_record is not None:
             on_record(record)
         total = torch.zeros(())
@@ -162,7 +167,35 @@ def minimise(
         if stale >= plan.most_stale:
             break
     module.load_state_dict(best_weights)
+    _warn_of_rollbacks(outcome, stage)
     return outcome
+
+
+@contextmanager
+def torch_for_fit(n_threads: int | None) -> Iterator[None]:
+    """Gradients on whatever the caller's global state, and torch on `n_threads`, put back after.
+
+    threadpoolctl does not limit the linear algebra inside torch.
+    """
+    before = torch.get_num_threads()
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def thin(indices: Indices, most: int) -> Indices:
+    """Return at most `most` of the indices, evenly spread."""
+    return indices[:: max(1, -(-len(indices) // most))]
+
+
+def evaluate(loss: Callable[[], Tensor]) -> float:
+    """Return a loss as a float, without gradients."""
+    with torch.no_grad():
+        return float(loss())
 
 
 class AdamW:
@@ -183,7 +216,6 @@ class AdamW:
         for p in self.parameters:
             p.grad = None
         value.backward()  # type: ignore[no-untyped-call]
-        average_gradients(self.parameters)
         every = zip(self.parameters, self.moments, self.steps, strict=True)
         found = [(p, p.grad, *moments, step) for p, moments, step in every if p.grad is not None]
         parameters, gradients, first, second, steps = map(list, zip(*found, strict=True))
@@ -195,17 +227,31 @@ class AdamW:
             )  # fmt: skip
 
 
-def _record(outcome: Outcome, total: Tensor, held_out: float, rate: float, plan: Plan) -> Record:
+def _record(outcome: Outcome, total: Tensor, held_out: float, rate: float) -> Record:
     last = outcome.history[-1]["iteration"] if outcome.history else 0
     steps = outcome.n_iter - int(last)
-    record: Record = {
+    return {
         "iteration": outcome.n_iter,
-        "loss": averaged(float(total)) / steps,
+        "loss": float(total) / steps,
         "held_out_loss": held_out,
         "learning_rate": rate,
     }
-    outcome.history.append(record)
-    return record
+
+
+def _warn_of_rollbacks(outcome: Outcome, stage: str) -> None:
+    """Say when a loss became non-finite, and what was done about it."""
+    if outcome.failed:
+        warn(
+            f"The loss of stage '{stage}' went on being non-finite after {outcome.rollbacks} "
+            "roll-backs, each with half the step; the best weights before are kept. Check the "
+            "features for outliers, or lower `learning_rate`.",
+            ConvergenceWarning,
+        )
+    elif outcome.rollbacks:
+        warn(
+            f"The loss of stage '{stage}' became non-finite {outcome.rollbacks} time(s): rolled "
+            "back to the best weights and halved the step."
+        )
 
 
 def _finite_or_inf(value: float) -> float:

@@ -2,10 +2,12 @@
 
 from latflow.plotting.free_energy import FreeEnergyDisplay
 from latflow.plotting.history import HistoryDisplay
-from latflow.plotting.kinetics import ChapmanKolmogorovDisplay, TimescalesDisplay
-from latflow.plotting.melting import MeltingCurveDisplay
-from latflow.plotting.populations import PopulationsDisplay
-from latflow.plotting.rates import ArrheniusDisplay
+from latflow.plotting.kinetics import (
+    ArrheniusDisplay,
+    ChapmanKolmogorovDisplay,
+    TimescalesDisplay,
+)
+from latflow.plotting.populations import MeltingCurveDisplay, PopulationsDisplay
 from latflow.plotting.states import StatesDisplay
 from latflow.plotting.support import SupportDisplay
 

@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from latflow.estimators.extrapolator import TemperatureExtrapolator
-from latflow.estimators.latf import LaTFEstimator
-from latflow.plotting.style import PALETTE, panels
-
-__all__ = ["HistoryDisplay"]
-
-FloatArray = NDArray[np.float64]
+from latflow._typing import FloatArray
+from latflow.plotting.style import PALETTE, Axes, Line2D, Model, Panels, Style, panels
 
 MOST_STAGE_LABELS = 4
 HEADROOM = 0.45  # above the losses, for the names of the stages
@@ -68,18 +63,12 @@ class HistoryDisplay:
     panels : list of LossPanel
     """
 
-    def __init__(self, history: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, history: Sequence[Mapping[str, object]]) -> None:
         self.panels = list(_loss_panels(history))
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator: LaTFEstimator | TemperatureExtrapolator,
-        *,
-        axes: Any = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Draw the history of a fitted estimator; an extrapolator's with that of what it wraps.
+    def from_estimator(cls, estimator: Model, *, axes: Panels = None, **kwargs: Any) -> Self:
+        """Draw the history of a fitted estimator.
 
         Parameters
         ----------
@@ -93,12 +82,9 @@ class HistoryDisplay:
         HistoryDisplay
         """
         check_is_fitted(estimator)
-        history = list(estimator.history_)
-        if isinstance(estimator, TemperatureExtrapolator):
-            history = estimator.estimator_.history_ + history
-        return cls(history).plot(axes=axes, **kwargs)
+        return cls(estimator.history_).plot(axes=axes, **kwargs)
 
-    def plot(self, axes: Any = None, **kwargs: Any) -> Self:
+    def plot(self, axes: Panels = None, **kwargs: Any) -> Self:
         """Draw one panel per kind of loss.
 
         Parameters
@@ -114,7 +100,7 @@ class HistoryDisplay:
         """
         self.axes_ = panels(axes, 1, len(self.panels), size=(3.6, 2.9))[0]
         self.figure_ = self.axes_[0].figure
-        self.lines_: list[Any] = []
+        self.lines_: list[Line2D] = []
         for ax, panel in zip(self.axes_, self.panels, strict=True):
             self._draw_panel(ax, panel, kwargs)
         self.axes_[0].set_ylabel("loss (nats)")
@@ -122,13 +108,13 @@ class HistoryDisplay:
         self.axes_[0].legend(self.lines_[:2], names, frameon=False, fontsize="small")
         return self
 
-    def _draw_panel(self, ax: Any, panel: LossPanel, kwargs: dict[str, Any]) -> None:
+    def _draw_panel(self, ax: Axes, panel: LossPanel, kwargs: Style) -> None:
         for x, training, held_out in zip(
             panel.iterations, panel.training, panel.held_out, strict=True
         ):
-            marker = "." if len(x) == 1 else ""
-            bold = {"color": PALETTE[0], "lw": 1.8, "marker": marker} | kwargs
-            faint = {"color": PALETTE[1], "lw": 1.0, "ls": "--", "marker": marker} | kwargs
+            point = {"marker": "." if len(x) == 1 else ""} | kwargs
+            bold: Style = {"color": PALETTE[0], "lw": 1.8} | point
+            faint: Style = {"color": PALETTE[1], "lw": 1.0, "ls": "--"} | point
             self.lines_ += [*ax.plot(x, held_out, **bold), *ax.plot(x, training, **faint)]
         if len(panel.stages) > 1:
             self._name_stages(ax, panel)
@@ -137,7 +123,7 @@ class HistoryDisplay:
         ax.spines[["top", "right"]].set_visible(False)
 
     @staticmethod
-    def _name_stages(ax: Any, panel: LossPanel) -> None:
+    def _name_stages(ax: Axes, panel: LossPanel) -> None:
         low, high = ax.get_ylim()
         ax.set_ylim(low, high + HEADROOM * (high - low))
         starts = [0.0, *(x[-1] for x in panel.iterations[:-1])]
@@ -150,37 +136,24 @@ class HistoryDisplay:
             )  # fmt: skip
 
 
-def _loss_panels(history: Sequence[Mapping[str, Any]]) -> Iterator[LossPanel]:
-    """Split records by kind of loss, then by stage."""
+def _loss_panels(history: Sequence[Mapping[str, object]]) -> Iterator[LossPanel]:
+    """Split records by kind of loss, then where the stage's name changes or its count restarts."""
     if not history:
         raise ValueError("Expected `history` to hold at least one record, got none.")
+    records = pd.DataFrame(history)
     for title, prefixes in LOSS_GROUPS.items():
-        stages = _stages([r for r in history if str(r["stage"]).startswith(prefixes)])
-        if not stages:
-            continue
-        before = np.cumsum([0, *(stage[-1]["iteration"] for stage in stages[:-1])])
-        yield LossPanel(
-            title,
-            [str(stage[0]["stage"]) for stage in stages],
-            [_column(s, "iteration") + n for s, n in zip(stages, before, strict=True)],
-            [_column(stage, "loss") for stage in stages],
-            [_column(stage, "held_out_loss") for stage in stages],
-        )
-
-
-def _stages(records: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Split records where the stage's name changes or its count starts anew."""
-    stages: list[list[Mapping[str, Any]]] = []
-    for record in records:
-        last = stages[-1][-1] if stages else {"stage": None, "iteration": 0}
-        if record["stage"] != last["stage"] or record["iteration"] <= last["iteration"]:
-            stages.append([])
-        stages[-1].append(record)
-    return stages
-
-
-def _column(records: Sequence[Mapping[str, Any]], name: str) -> FloatArray:
-    return np.array([record[name] for record in records], dtype=np.float64)
+        losses = records[records["stage"].str.startswith(prefixes)]
+        starts = (losses["stage"] != losses["stage"].shift()) | (losses["iteration"].diff() <= 0)
+        stages = [stage for _, stage in losses.groupby(starts.cumsum())]
+        if stages:
+            before = np.cumsum([0, *(stage["iteration"].iloc[-1] for stage in stages[:-1])])
+            yield LossPanel(
+                title,
+                [stage["stage"].iloc[0] for stage in stages],
+                [s["iteration"].to_numpy() + n for s, n in zip(stages, before, strict=True)],
+                [stage["loss"].to_numpy() for stage in stages],
+                [stage["held_out_loss"].to_numpy() for stage in stages],
+            )
 
 
 def _stage_labels(stages: Sequence[str]) -> list[str]:

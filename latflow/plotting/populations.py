@@ -1,32 +1,96 @@
-"""State populations against temperature."""
+"""State populations against temperature, and where a state melts."""
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from latflow.estimators.extrapolator import TemperatureExtrapolator
-from latflow.plotting.shading import (
-    check_support,
-    legend_right,
-    limit,
-    mark_trained,
-    shade,
-    support_of,
+from latflow._validation import check_state, check_table
+from latflow.estimators import TemperatureExtrapolator
+from latflow.plotting import style
+from latflow.plotting import support as trust
+from latflow.plotting.style import (
+    PALETTE,
+    Axes,
+    ErrorbarContainer,
+    Line2D,
+    PolyCollection,
+    Rectangle,
+    Style,
 )
-from latflow.plotting.style import colours, panels, temperature_label, temperature_unit
-
-__all__ = ["PopulationsDisplay", "draw_population", "furnish", "of_state", "temperatures_of"]
+from latflow.thermodynamics import MeltingTemperature
+from latflow.units import with_error
 
 HEADROOM = 1.12  # top of the axis where regions are named
+POINTS: Style = {"marker": "o", "ms": 5, "mfc": "white", "ls": ""}
+MELTING = "0.15"
+BELOW_NAMES = 1.04 / (HEADROOM + 0.02)  # of the axis
+SLACK = 0.01  # of a melting temperature: so near to a region it has its verdict
+NOWHERE = MeltingTemperature(np.nan, np.nan, np.nan)
 
 
-class PopulationsDisplay:
-    """Populations of the metastable states against temperature, predicted and simulated.
+@dataclass(eq=False, repr=False)
+class PopulationCurves:
+    """What displays of populations against temperature hold, and how they draw it.
+
+    Parameters
+    ----------
+    populations, reference, simulated, support, temperature_unit
+        As for :class:`PopulationsDisplay`.
+    """
+
+    populations: pd.DataFrame
+    _: KW_ONLY
+    reference: pd.DataFrame | None = None
+    simulated: ArrayLike = ()
+    support: pd.DataFrame | None = None
+    temperature_unit: str = ""
+
+    def __post_init__(self) -> None:
+        index, columns = ["temperature", "state"], ["population", "standard_error"]
+        check_table(self.populations, "populations", index, columns)
+        self.support = None if self.support is None else trust.check_support(self.support)
+
+    def _draw_state(
+        self, ax: Axes, state: int, kwargs: Style
+    ) -> tuple[Line2D, PolyCollection, ErrorbarContainer | None]:
+        """Draw one state's line, band and, if there are any, points of the reference."""
+        rows = style.rows_at(self.populations, state=state)
+        number = list(self.populations.index.unique("state")).index(state)
+        colour = PALETTE[number % len(PALETTE)]
+        value, error = rows["population"], rows["standard_error"]
+        ends = {"low": (value - error).clip(0, 1), "high": (value + error).clip(0, 1)}
+        options: Style = {"color": colour, "label": f"state {state}"} | kwargs
+        line, band = style.line_and_band(ax, pd.DataFrame({"value": value} | ends), **options)
+        if self.reference is None or state not in self.reference.index.unique("state"):
+            return line, band, None
+        points = style.rows_at(self.reference, state=state)
+        marks = POINTS | {"capsize": 2, "color": colour, "zorder": 3}
+        values, bars = points["population"].to_numpy(float), points.get("standard_error")
+        return line, band, ax.errorbar(points.index.to_numpy(float), values, bars, **marks)
+
+    def _furnish(self, ax: Axes) -> list[Rectangle]:
+        """Draw what surrounds the curves: labels, limits, marks, legend and shades (returned)."""
+        ax.set(ylabel="population", ylim=(-0.02, 1.02))
+        if self.support is not None:
+            tables = self.populations, self.reference, self.support
+            trust.limit(ax, style.level_of("temperature", *tables))
+            ax.set(ylim=(-0.02, HEADROOM), yticks=np.linspace(0, 1, 6))
+        shades = trust.shade(ax, self.support)
+        if self.reference is not None:
+            ax.plot([], [], label="reference", color="0.35", **POINTS)
+        trust.name_temperatures(ax, self.simulated, self.temperature_unit)
+        return shades
+
+
+class PopulationsDisplay(PopulationCurves):
+    """Populations of the metastable states against temperature.
 
     Temperatures at which the predictions are extrapolated or unsupported are shaded. Build it with
     :meth:`from_estimator`.
@@ -37,10 +101,10 @@ class PopulationsDisplay:
         As ``TemperatureExtrapolator.state_populations`` returns it: index (`temperature`, `state`),
         columns `population` and `standard_error`.
     reference : DataFrame, optional
-        Simulated populations, with the same index levels and a column `population`; error bars
-        where it has `standard_error`.
-    trained : array_like, optional
-        Temperatures that the estimator was fitted on, marked on the axis.
+        Populations from elsewhere, such as simulations that the estimator never saw, with the same
+        index levels and a column `population`; error bars where it has `standard_error`.
+    simulated : array_like, optional
+        Temperatures of the simulations that the estimator was fitted on, marked on the axis.
     support : DataFrame, optional
         As ``TemperatureExtrapolator.support`` returns it; nothing is shaded if not given. Between
         two of its temperatures the worse verdict holds.
@@ -55,25 +119,10 @@ class PopulationsDisplay:
     bands_ : list of PolyCollection
         One standard error to both sides, cut at 0 and 1.
     points_ : list of ErrorbarContainer
-        Simulated, one per state.
+        Error bars of the reference, one per state.
     shades_ : list of Rectangle
         Extrapolated and unsupported regions, from low temperatures to high.
     """
-
-    def __init__(
-        self,
-        populations: pd.DataFrame,
-        *,
-        reference: pd.DataFrame | None = None,
-        trained: ArrayLike = (),
-        support: pd.DataFrame | None = None,
-        temperature_unit: str = "",
-    ) -> None:
-        self.populations = populations
-        self.reference = reference
-        self.trained = np.asarray(trained, dtype=np.float64)
-        self.support = None if support is None else check_support(support)
-        self.temperature_unit = temperature_unit
 
     @classmethod
     def from_estimator(
@@ -82,7 +131,7 @@ class PopulationsDisplay:
         *,
         temperature: ArrayLike,
         reference: pd.DataFrame | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
         """Compute populations and support of a fitted extrapolator and draw them.
@@ -93,7 +142,7 @@ class PopulationsDisplay:
             Fitted.
         temperature : array_like of shape (n_temperatures,)
         reference : DataFrame, optional
-            Simulated populations; see the class.
+            Populations from elsewhere; see the class.
         ax, **kwargs
             For :meth:`plot`.
 
@@ -104,17 +153,18 @@ class PopulationsDisplay:
         check_is_fitted(estimator)
         temperatures = np.sort(np.atleast_1d(np.asarray(temperature, dtype=np.float64)))
         populations = estimator.state_populations(temperatures)
+        drawn = style.level_of("temperature", populations, reference)
         display = cls(
             populations,
             reference=reference,
-            trained=estimator.temperatures_,
-            support=support_of(estimator, temperatures_of(populations, reference)),
-            temperature_unit=temperature_unit(estimator.estimator_),
+            simulated=estimator.temperatures_,
+            support=trust.support_of(estimator, drawn),
+            temperature_unit=estimator.units_.temperature,
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw lines with bands, simulated points, training temperatures and shaded regions.
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
+        """Draw lines with bands, the reference, simulated temperatures and shaded regions.
 
         Parameters
         ----------
@@ -127,95 +177,177 @@ class PopulationsDisplay:
         -------
         self
         """
-        self.ax_ = panels(ax, 1, 1, size=(5.6, 3.6))[0, 0]
+        self.ax_ = style.panel(ax, size=(5.6, 3.6))
         self.figure_ = self.ax_.figure
-        self.lines_: list[Any] = []
-        self.bands_: list[Any] = []
-        self.points_: list[Any] = []
-        states = self.populations.index.get_level_values("state").unique().sort_values()
-        for colour, state in zip(colours(), states, strict=False):
-            rows = pd.DataFrame(self.populations.xs(state, level="state")).sort_index()
-            simulated = of_state(self.reference, state)
-            options = {"label": f"state {state}"} | kwargs
-            line, band, points = draw_population(self.ax_, rows, simulated, colour, **options)
-            self.lines_.append(line)
-            self.bands_.append(band)
-            self.points_ += [] if points is None else [points]
-        tables = self.populations, self.reference
-        self.shades_ = furnish(self.ax_, *tables, self.support, self.trained, self.temperature_unit)
-        legend_right(self.ax_)
+        states = self.populations.index.unique("state").sort_values()
+        drawn = [self._draw_state(self.ax_, state, kwargs) for state in states]
+        self.lines_, self.bands_, points = map(list, zip(*drawn, strict=True))
+        self.points_ = [bars for bars in points if bars is not None]
+        self.shades_ = self._furnish(self.ax_)
         return self
 
 
-def draw_population(
-    ax: Any,
-    rows: pd.DataFrame,
-    simulated: pd.DataFrame | None,
-    colour: str,
-    **options: Any,
-) -> tuple[Any, Any, Any]:
-    """Draw one state's population against temperature.
+@dataclass(eq=False, repr=False)
+class MeltingCurveDisplay(PopulationCurves):
+    """Population of one state against temperature, and where it holds half of all.
+
+    The melting temperature is a vertical line with a band of one standard error, and a number in
+    the legend; where there is none, the legend says so. Temperatures at which the predictions are
+    extrapolated or unsupported are shaded. Build it with :meth:`from_estimator`.
 
     Parameters
     ----------
-    ax : Axes
-    rows : DataFrame
-        Index `temperature`, columns `population` and `standard_error`.
-    simulated : DataFrame or None
-        The same from simulations; the errors may be missing.
-    colour : str
-    **options
-        For ``Axes.plot`` of the line.
+    populations : DataFrame
+        As ``TemperatureExtrapolator.state_populations`` returns it: index (`temperature`, `state`),
+        columns `population` and `standard_error`.
+    state : int
+    melting : MeltingTemperature, optional
+        Result of ``TemperatureExtrapolator.melting_temperature``; NaN, as if not given, for none.
+    reference, simulated, support, temperature_unit
+        As for :class:`PopulationsDisplay`.
 
-    Returns
-    -------
-    tuple of Line2D, PolyCollection, and ErrorbarContainer or None
-        The line, its band of one standard error and the simulated points.
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : Axes
+    line_ : Line2D
+    band_ : PolyCollection
+        One standard error to both sides, cut at 0 and 1.
+    melting_ : Line2D or None
+        At the melting temperature.
+    melting_band_ : Rectangle or None
+        One standard error of the melting temperature to both sides.
+    points_ : ErrorbarContainer or None
+        Of the reference.
+    shades_ : list of Rectangle
+        Extrapolated and unsupported regions, from low temperatures to high.
     """
-    t, p, error = rows.index.to_numpy(float), rows["population"], rows["standard_error"]
-    line = ax.plot(t, p, **({"color": colour} | options))[0]
-    low, high = (p - error).clip(0, 1), (p + error).clip(0, 1)
-    band = ax.fill_between(t, low, high, color=colour, alpha=0.25, lw=0)
-    if simulated is None:
-        return line, band, None
-    style = {"fmt": "o", "ms": 5, "capsize": 2, "color": colour, "mfc": "white", "zorder": 3}
-    found = simulated["population"].to_numpy(float)
-    t = simulated.index.to_numpy(float)
-    bars = ax.errorbar(t, found, simulated.get("standard_error"), **style)
-    return line, band, bars
+
+    state: int
+    _: KW_ONLY
+    melting: MeltingTemperature = NOWHERE
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: TemperatureExtrapolator,
+        state: int,
+        *,
+        temperature: ArrayLike | None = None,
+        reference: pd.DataFrame | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Compute population, melting temperature and support of a fitted extrapolator; draw them.
+
+        Parameters
+        ----------
+        estimator : TemperatureExtrapolator
+            Fitted, with two states or more.
+        state : int
+        temperature : array_like of shape (n_temperatures,), optional
+            40 over the range that ``TemperatureExtrapolator.sample`` serves, and the simulated
+            temperatures, if not given.
+        reference : DataFrame, optional
+            Populations from elsewhere; see the class.
+        ax, **kwargs
+            For :meth:`plot`.
+
+        Returns
+        -------
+        MeltingCurveDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no such state, or it is the only one.
+        """
+        check_is_fitted(estimator)
+        state = check_state(state, estimator.n_states_, "state")
+        melting = _melting(estimator, state)
+        if temperature is None:
+            temperature = trust.default_temperatures(estimator)
+        temperatures = np.unique(np.asarray(temperature, dtype=np.float64))
+        populations = _only(estimator.state_populations(temperatures), state)
+        reference = None if reference is None else _only(reference, state)
+        drawn = style.level_of("temperature", populations, reference)
+        within = drawn[0] <= melting.temperature <= drawn[-1]
+        display = cls(
+            populations,
+            state,
+            melting=melting,
+            reference=reference,
+            simulated=estimator.temperatures_,
+            support=trust.support_of(estimator, drawn, [melting.temperature] if within else []),
+            temperature_unit=estimator.units_.temperature,
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
+        """Draw curve, melting temperature, reference, simulated temperatures and shaded regions.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            A new figure if not given.
+        **kwargs
+            For ``Axes.plot`` of the curve.
+
+        Returns
+        -------
+        self
+        """
+        if _only(self.populations, self.state).empty:
+            raise ValueError(f"Expected `populations` of state {self.state}, got none.")
+        self.ax_ = style.panel(ax, size=(5.6, 3.6))
+        self.figure_ = self.ax_.figure
+        drawn = self._draw_state(self.ax_, self.state, {"lw": 1.8} | kwargs)
+        self.line_, self.band_, self.points_ = drawn
+        self.band_.set_label("± standard error")
+        self._draw_melting()
+        self.shades_ = self._furnish(self.ax_)
+        return self
+
+    def _draw_melting(self) -> None:
+        """Draw the melting temperature and where it was read off, or say that there is none."""
+        t, error, _ = self.melting
+        self.melting_: Line2D | None = None
+        self.melting_band_: Rectangle | None = None
+        if not np.isfinite(t):
+            self.ax_.plot([], [], ls="", label=self._name())
+            return
+        top = 1.0 if self.support is None else BELOW_NAMES
+        dark: Style = {"color": MELTING, "ymax": top}
+        self.melting_ = self.ax_.axvline(t, lw=1.1, label=self._name(), **dark)
+        if error > 0:
+            ends = t - error, t + error
+            self.melting_band_ = self.ax_.axvspan(*ends, alpha=0.25, lw=0, zorder=1, **dark)
+        self.ax_.axhline(0.5, color="0.6", lw=0.8, ls=":", zorder=1)
+
+    def _name(self) -> str:
+        """Write the melting temperature for the legend, and how far it can be trusted."""
+        t, error, _ = self.melting
+        if not np.isfinite(t):
+            low, high = style.level_of("temperature", self.populations)[[0, -1]]
+            where = f"from {low:.3g} to {high:.3g} {self.temperature_unit}".rstrip()
+            return f"no melting temperature\n{where}"
+        text = f"$T_\\mathrm{{m}}$ = {with_error(t, error)} {self.temperature_unit}".rstrip()
+        if self.support is None:
+            return text
+        slack = np.nanmin([error, SLACK * t])
+        verdict = (
+            trust.verdict_between(self.support, t - slack, t + slack) or "outside of this range"
+        )
+        return text if verdict == "supported" else f"{text}\n({verdict})"
 
 
-def of_state(table: pd.DataFrame | None, state: Any) -> pd.DataFrame | None:
-    """Return one state's rows by temperature; None where it has none."""
-    if table is None or state not in table.index.get_level_values("state"):
-        return None
-    return pd.DataFrame(table.xs(state, level="state")).sort_index()
+def _melting(estimator: TemperatureExtrapolator, state: int) -> MeltingTemperature:
+    """Return the melting temperature, NaN without a word where there is none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The population of state", category=UserWarning)
+        return estimator.melting_temperature(state)
 
 
-def furnish(
-    ax: Any,
-    populations: pd.DataFrame,
-    reference: pd.DataFrame | None,
-    support: pd.DataFrame | None,
-    trained: NDArray[np.float64],
-    unit: str,
-) -> list[Any]:
-    """Draw what surrounds the populations: labels, limits, shades (returned), keys and marks."""
-    ax.set(xlabel=temperature_label(unit), ylabel="population", ylim=(-0.02, 1.02))
-    ax.spines[["top", "right"]].set_visible(False)
-    if support is not None:
-        limit(ax, np.union1d(temperatures_of(populations, reference), support.index))
-        ax.set(ylim=(-0.02, HEADROOM), yticks=np.linspace(0, 1, 6))
-    shades = shade(ax, support)
-    if reference is not None:
-        style = {"marker": "o", "ms": 5, "mfc": "white", "color": "0.35", "ls": ""}
-        ax.plot([], [], label="simulated", **style)
-    if len(trained):
-        mark_trained(ax, trained)
-    return shades
-
-
-def temperatures_of(*tables: pd.DataFrame | None) -> NDArray[np.float64]:
-    """Return all temperatures of some tables, sorted."""
-    found = [table.index.get_level_values("temperature") for table in tables if table is not None]
-    return np.unique(np.concatenate([values.to_numpy(float) for values in found]))
+def _only(table: pd.DataFrame, state: int) -> pd.DataFrame:
+    """Return one state's rows of a table."""
+    return table[table.index.get_level_values("state") == state]

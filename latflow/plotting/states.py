@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
+from numpy.typing import ArrayLike
 
+from latflow._typing import FloatArray, IntArray
 from latflow._validation import check_count, check_weights, import_extra
-from latflow.estimators.extrapolator import TemperatureExtrapolator
-from latflow.estimators.latf import LaTFEstimator
-from latflow.plotting.style import colours, panels
-from latflow.trajectories import is_trajectory_list, spread
-
-__all__ = ["StatesDisplay"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from latflow.plotting import style
+from latflow.plotting.style import Axes, Model, Style
+from latflow.trajectories import is_trajectory_list, per_frame
 
 N_FRAMES = 5000
 N_BINS = 80
-MARGIN = 0.05
 TINT = 0.25
 
 
@@ -60,7 +54,7 @@ class StatesDisplay:
         One per state, for one collective variable.
     legend_ : Legend
     populations : ndarray of shape (n_states,)
-        Weighted share of the frames in each state.
+        Weighted fraction of the frames in each state.
 
     Examples
     --------
@@ -97,13 +91,13 @@ class StatesDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: LaTFEstimator | TemperatureExtrapolator,
-        X: Any,
+        estimator: Model,
+        X: ArrayLike,
         *,
-        weights: Any = None,
+        weights: ArrayLike | None = None,
         n_frames: int = N_FRAMES,
         n_grid: int = 200,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
         """Compute collective variables and states of frames and draw them.
@@ -134,27 +128,22 @@ class StatesDisplay:
         ValueError
             If the estimator has more than two components, or an argument does not fit.
         """
-        check_is_fitted(estimator)
-        inner = estimator.estimator_ if hasattr(estimator, "estimator_") else estimator
-        if inner.n_components > 2:
-            raise ValueError(
-                "Expected an `estimator` with one or two components, which can be drawn, "
-                f"got {inner.n_components}."
-            )
-        check_count(n_grid, "n_grid", minimum=2)
-        z, states = inner.transform(X), inner.predict(X)
+        style.check_drawable(estimator)
+        z, states = estimator.transform(X), estimator.predict(X)
         if is_trajectory_list(X):
             if weights is not None:
-                weights = spread(weights, [len(part) for part in z], "weights")
+                weights = per_frame(weights, [len(part) for part in z], "weights")
             z, states = np.concatenate(z), np.concatenate(states)
         z = np.asarray(z, dtype=np.float64)
         grid = regions = None
         if z.shape[1] == 2:
-            grid, regions = _regions(inner, z, n_grid)
+            grid = style.grid_over(z, n_grid)
+            points = style.mesh_of(grid)
+            regions = estimator.predict_latent(points.reshape(-1, 2)).reshape(points.shape[:2])
         display = cls(z, states, weights=weights, grid=grid, regions=regions, n_frames=n_frames)
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the states.
 
         Parameters
@@ -168,7 +157,7 @@ class StatesDisplay:
         -------
         self
         """
-        self.ax_ = panels(ax, 1, 1, size=(5.2, 3.8))[0, 0]
+        self.ax_ = style.panel(ax, size=(5.2, 3.8))
         self.figure_ = self.ax_.figure
         self.points_: list[Any] = []
         self.histograms_: list[Any] = []
@@ -179,23 +168,22 @@ class StatesDisplay:
             self._draw_points(kwargs)
         else:
             self._draw_histograms(kwargs)
-        self.ax_.spines[["top", "right"]].set_visible(False)
-        self.legend_ = self.ax_.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-        for handle in self.legend_.legend_handles if self.points_ else []:
+        self.legend_ = style.legend_right(self.ax_)
+        for handle in filter(None, self.legend_.legend_handles if self.points_ else []):
             handle.set(sizes=[36], alpha=1.0)
         return self
 
-    def _names(self) -> list[str]:
-        return [f"state {k} ({100 * share:.1f} %)" for k, share in enumerate(self.populations)]
+    def _looks(self, **options: Any) -> Iterator[tuple[int, Style]]:
+        """Go through the states with options of their artists: colour, name and others."""
+        for k, (p, colour) in enumerate(zip(self.populations, style.colours(), strict=False)):
+            yield k, {"color": colour, "label": f"state {k} ({100 * p:.1f} %)"} | options
 
     def _draw_regions(self) -> None:
         if self.regions is None or self.grid is None:
             return
         colors = import_extra("matplotlib.colors", "plot")
         n_states = len(self.populations)
-        pure = [
-            colors.to_rgb(colour) for _, colour in zip(range(n_states), colours(), strict=False)
-        ]
+        pure = [colors.to_rgb(colour) for colour in islice(style.colours(), n_states)]
         self.regions_ = self.ax_.pcolormesh(
             *self.grid,
             self.regions.T,
@@ -205,24 +193,22 @@ class StatesDisplay:
             shading="nearest",
         )
 
-    def _draw_points(self, kwargs: dict[str, Any]) -> None:
+    def _draw_points(self, kwargs: Style) -> None:
         n = len(self.z)
         rows = np.linspace(0, n - 1, min(n, self.n_frames)).astype(np.int64)
         z, states = self.z[rows], self.states[rows]
-        for state, (name, colour) in enumerate(zip(self._names(), colours(), strict=False)):
-            options = {"color": colour, "label": name, "s": 4, "alpha": 0.7, "lw": 0} | kwargs
+        for state, options in self._looks(**({"s": 4, "alpha": 0.7, "lw": 0} | kwargs)):
             self.points_.append(self.ax_.scatter(*z[states == state].T, **options))
         self.ax_.set_ylabel("CV 2")
 
-    def _draw_histograms(self, kwargs: dict[str, Any]) -> None:
+    def _draw_histograms(self, kwargs: Style) -> None:
         z = self.z[:, 0]
         edges = np.histogram_bin_edges(z, N_BINS)
         scale = self.weights.sum() * (edges[1] - edges[0])
         below = np.zeros(N_BINS)
-        for state, (name, colour) in enumerate(zip(self._names(), colours(), strict=False)):
-            own = self.states == state
-            above = below + np.histogram(z[own], edges, weights=self.weights[own])[0] / scale
-            options = {"color": colour, "label": name, "fill": True} | kwargs
+        for state, options in self._looks(**({"fill": True} | kwargs)):
+            weights = np.where(self.states == state, self.weights, 0.0)
+            above = below + np.histogram(z, edges, weights=weights)[0] / scale
             self.histograms_.append(self.ax_.stairs(above, edges, baseline=below, **options))
             below = above
         self.ax_.set(ylabel="density of the frames", ylim=(0, None))
@@ -237,14 +223,3 @@ def _check_states(states: ArrayLike, n_frames: int) -> IntArray:
             f"got {array.dtype} of shape {array.shape}."
         )
     return array.astype(np.int64)
-
-
-def _regions(
-    estimator: LaTFEstimator, z: FloatArray, n_grid: int
-) -> tuple[tuple[FloatArray, ...], IntArray]:
-    """Return a grid over the frames and a small margin, and the state at each of its points."""
-    low, high = z.min(axis=0), z.max(axis=0)
-    margin = np.where(high > low, MARGIN * (high - low), 0.5)
-    grid = tuple(np.linspace(low - margin, high + margin, n_grid).T)
-    mesh = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, 2)
-    return grid, estimator.predict_latent(mesh).reshape(n_grid, n_grid)

@@ -5,16 +5,22 @@ whose rows carry metadata (`trajectory`, `frame`, `temperature`, `weights`, `ini
 """
 
 from latflow.trajectories.adapters import FromDeeptime, PerFrame
-from latflow.trajectories.blocks import held_out_rows, independent_blocks
+from latflow.trajectories.containers import (
+    as_container,
+    is_trajectory_list,
+    list_aware,
+    per_frame,
+    per_trajectory,
+    stack,
+)
+from latflow.trajectories.features import FeatureList
 from latflow.trajectories.frames import (
     FRAME_METADATA,
     Frames,
     check_rows,
     gather_frames,
     read_index,
-    stack,
 )
-from latflow.trajectories.lists import TrajectoryListMixin, is_trajectory_list, spread
 from latflow.trajectories.pairs import lagged_pairs, time_blocks, time_segments
 from latflow.trajectories.rows import (
     Rows,
@@ -22,35 +28,36 @@ from latflow.trajectories.rows import (
     in_blocks,
     is_on_disk,
     return_memory,
-    rows_at_once,
+    step_of,
 )
 from latflow.trajectories.splitters import TrajectoryKFold
 from latflow.trajectories.windows import pool_rows, pools
 
 __all__ = [
     "FRAME_METADATA",
+    "FeatureList",
     "Frames",
     "FromDeeptime",
     "PerFrame",
     "Rows",
     "TrajectoryKFold",
-    "TrajectoryListMixin",
     "ahead",
+    "as_container",
     "check_rows",
     "gather_frames",
-    "held_out_rows",
-    "independent_blocks",
     "in_blocks",
     "is_on_disk",
     "is_trajectory_list",
     "lagged_pairs",
+    "list_aware",
+    "per_frame",
+    "per_trajectory",
     "pool_rows",
     "pools",
     "read_index",
     "return_memory",
-    "rows_at_once",
-    "spread",
     "stack",
+    "step_of",
     "time_blocks",
     "time_segments",
 ]

@@ -17,20 +17,20 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from latflow.trajectories.frames import read_index
-from latflow.trajectories.lists import (
-    TrajectoryListMixin,
+from latflow.trajectories.containers import (
+    as_container,
     check_widths,
     concatenate,
     is_trajectory_list,
+    list_aware,
     per_trajectory,
 )
+from latflow.trajectories.frames import read_index
 from latflow.trajectories.pairs import places
 
-__all__ = ["FromDeeptime", "PerFrame"]
 
-
-class PerFrame(TrajectoryListMixin, MetaEstimatorMixin, TransformerMixin, BaseEstimator):
+@list_aware
+class PerFrame(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """A scikit-learn transformer that acts on frames one by one, on lists of trajectories.
 
     It is fitted on the frames of all trajectories together. A list comes back as a list, and one
@@ -61,7 +61,7 @@ class PerFrame(TrajectoryListMixin, MetaEstimatorMixin, TransformerMixin, BaseEs
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: object, y: object = None) -> Self:
         """Fit a clone of the transformer on all frames.
 
         Parameters
@@ -76,11 +76,11 @@ class PerFrame(TrajectoryListMixin, MetaEstimatorMixin, TransformerMixin, BaseEs
         self.transformer_ = clone(self.transformer).fit(_joined(X))
         return self
 
-    def fit_transform(self, X: Any, y: Any = None) -> Any:
+    def fit_transform(self, X: object, y: object = None) -> Any:
         """Fit, then transform the same frames."""
         return self.fit(X).transform(X)
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: object) -> Any:
         """Transform frames: a list in, a list out."""
         check_is_fitted(self)
         return self.transformer_.transform(X)
@@ -119,8 +119,8 @@ def _clusters(self: FromDeeptime) -> bool:
     return type(self.estimator).__module__.startswith("deeptime.clustering")
 
 
+@list_aware
 class FromDeeptime(
-    TrajectoryListMixin,
     ClassNamePrefixFeaturesOutMixin,
     MetaEstimatorMixin,
     TransformerMixin,
@@ -160,8 +160,8 @@ class FromDeeptime(
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
+        X: object,
+        y: object = None,
         *,
         trajectory: ArrayLike | None = None,
         frame: ArrayLike | None = None,
@@ -184,6 +184,7 @@ class FromDeeptime(
         ValueError
             If no gap-free piece of a trajectory is longer than the estimator's lagtime.
         """
+        X = as_container(X)
         if is_trajectory_list(X):
             if trajectory is not None or frame is not None:
                 raise ValueError(
@@ -208,18 +209,18 @@ class FromDeeptime(
         self._n_features_out = self._move(frames[:1]).shape[1]
         return self
 
-    def fit_transform(self, X: Any, y: Any = None, **metadata: Any) -> Any:
+    def fit_transform(self, X: object, y: object = None, **metadata: ArrayLike | None) -> Any:
         """Fit, then transform the same frames; metadata as for :meth:`fit`."""
         return self.fit(X, y, **metadata).transform(X)
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: object) -> Any:
         """Apply the fitted model to each frame: a list in, a list out."""
         check_is_fitted(self)
         return self._move(validate_data(self, X, reset=False, dtype=np.float64))
 
     @available_if(_clusters)  # type: ignore[untyped-decorator]
     @per_trajectory
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: object) -> Any:
         """Return the cluster of each frame; of deeptime's clustering only."""
         check_is_fitted(self)
         moved = self._move(validate_data(self, X, reset=False, dtype=np.float64))
@@ -235,12 +236,13 @@ class FromDeeptime(
         return tags
 
 
-def _joined(X: Any) -> Any:
+def _joined(X: object) -> Any:
     """Return a list's frames in one, checked; anything else as it is."""
-    if not is_trajectory_list(X):
-        return X
-    check_widths(X)
-    return concatenate(X)
+    X = as_container(X)
+    if is_trajectory_list(X):
+        check_widths(X)
+        return concatenate(X)
+    return X
 
 
 def _pieces(

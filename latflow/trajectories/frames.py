@@ -1,172 +1,358 @@
-"""Either convention of input, validated: the frames of all trajectories, stacked."""
+"""Frames: what was simulated, gathered and checked once."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import validate_data
 
+from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow._validation import (
     check_finite,
     check_per_frame,
     check_temperatures,
     check_weights,
+    warn,
 )
-from latflow.trajectories.lists import check_widths, concatenate, is_trajectory_list, spread
-from latflow.trajectories.pairs import lagged_pairs, places
-from latflow.trajectories.rows import Rows, is_on_disk
-
-__all__ = ["FRAME_METADATA", "Frames", "check_rows", "gather_frames", "stack"]
+from latflow.trajectories.containers import (
+    as_container,
+    check_widths,
+    concatenate,
+    is_trajectory_list,
+    per_frame,
+)
+from latflow.trajectories.pairs import lagged_pairs, places, time_blocks, time_segments
+from latflow.trajectories.rows import Rows, in_blocks, is_large, is_on_disk
 
 FRAME_METADATA = ("trajectory", "frame", "temperature", "weights", "initial_states")
+PER_FRAME = ("temperature", "weights", "initial_states", "energy", "states")
+FEWEST_BLOCKS = 10
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
+T = TypeVar("T")
+Block = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frames:
-    """Validated frames of all trajectories, stacked.
+    """What was simulated: the frames of all trajectories, stacked, with what is known of them.
 
     Attributes
     ----------
     X : ndarray of shape (n_frames, n_features), or Rows
-        Rows of what stays on disk.
+        Features; Rows of what stays on disk, or is too large to be joined.
     trajectory, frame : ndarray of shape (n_frames,)
         Trajectory number and place in it; frames of one trajectory whose places differ by 1 are
         neighbours in time.
-    temperature : ndarray of shape (n_frames,) or None
-        None where the caller gave none.
+    temperatures : ndarray of shape (n_temperatures,)
+        Simulated temperatures, ascending; one NaN where none was named.
+    origin : ndarray of int32 of shape (n_frames,)
+        Which of these temperatures each frame was simulated at.
     weights : ndarray of shape (n_frames,)
-        Mean 1.
-    weight_scale : float
-        The mean that was divided out.
-    initial_states : ndarray of shape (n_frames,) or None
-    energy : ndarray of shape (n_frames,) or None
-    pairs : tuple of two ndarrays of shape (n_pairs,)
-        Rows (i, j) of all pairs one lagtime apart.
+        Statistical weights, of mean 1.
+    energy : ndarray of shape (n_frames,), or None
+        Potential energy.
+    initial_states, states : ndarray of shape (n_frames,), or None
+        Labels to start learning from, and labels that are the user's own.
     ordered : bool
         Whether the caller said where trajectories begin and end.
+    listed : bool
+        Whether the frames came as a list of trajectories.
+    feature_names : ndarray of str, or None
+    manifest : mapping, or None
+        How the features were made, where that is known.
+    bare_pairs : tuple of two ndarrays of shape (n_pairs,), or None
+        Pairs of rows that came instead of trajectories.
     """
 
     X: Any
     trajectory: IntArray
     frame: IntArray
-    temperature: FloatArray | None
+    temperatures: FloatArray
+    origin: IntArray
     weights: FloatArray
-    weight_scale: float
-    initial_states: IntArray | None
-    energy: FloatArray | None
-    pairs: tuple[IntArray, IntArray]
-    ordered: bool
+    energy: FloatArray | None = None
+    initial_states: IntArray | None = None
+    states: IntArray | None = None
+    ordered: bool = True
+    listed: bool = False
+    feature_names: NDArray[np.str_] | None = None
+    manifest: Mapping[str, Any] | None = None
+    bare_pairs: tuple[IntArray, IntArray] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.trajectory)
 
     def __sizeof__(self) -> int:
         """Return the bytes of the arrays: Dask scatters what says that it is large, once."""
-        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
-        return sum(array.nbytes for array in (*arrays, *self.pairs))
+        return sum(a.nbytes for a in vars(self).values() if isinstance(a, np.ndarray))
+
+    @property
+    def named(self) -> bool:
+        """Whether temperatures were given."""
+        return not np.isnan(self.temperatures[0])
+
+    @property
+    def temperature(self) -> FloatArray:
+        """The temperature of every frame."""
+        return self.temperatures[self.origin]
+
+    # -------------------------------------------------------------- in time
+
+    def pairs(self, lagtime: int) -> tuple[IntArray, IntArray]:
+        """Return rows (i, j) of all pairs one lagtime apart.
+
+        A pair never crosses the end of a trajectory, a gap, or a change of temperature.
+
+        Raises
+        ------
+        ValueError
+            If there is no such pair.
+
+        Warns
+        -----
+        UserWarning
+            If some trajectories give none, or few frames have a partner.
+        """
+        if self.bare_pairs is not None:
+            return self.bare_pairs
+        pairs = lagged_pairs(
+            len(self), lagtime,
+            trajectory=self.trajectory, frame=self.frame, temperature=self.origin,
+        )  # fmt: skip
+        self._check_pairs(len(pairs[0]), pairs[0], lagtime)
+        return pairs
+
+    def _check_pairs(self, n_pairs: int, first: IntArray, lagtime: int) -> None:
+        n_trajectories = int(self.trajectory.max()) + 1
+        if n_pairs == 0:
+            raise ValueError(
+                f"Expected a trajectory longer than lagtime={lagtime} frames, got none with two "
+                f"frames that far apart and no gap between (n_samples={len(self)}, "
+                f"n_features={self.X.shape[1]}, {n_trajectories} trajectories)."
+            )
+        used = np.zeros(n_trajectories, dtype=bool)
+        used[self.trajectory[first]] = True
+        if not used.all():
+            lost = int(np.isin(self.trajectory, np.flatnonzero(~used)).sum())
+            warn(
+                f"{int((~used).sum())} of {n_trajectories} trajectories ({lost} frames) gave no "
+                f"pair lagtime={lagtime} frames apart; they count for the density only."
+            )
+        elif n_pairs < 0.5 * (len(self) - lagtime * n_trajectories):
+            warn(
+                f"Only {n_pairs} of {len(self)} frames have a partner lagtime={lagtime} frames "
+                "later: were the rows split at random (shuffle=True) or subsampled?"
+            )
+
+    def segments(self) -> list[IntArray]:
+        """Return the rows of every gap-free piece of a trajectory at one temperature, in time."""
+        return time_segments(self.trajectory, self.frame, self.origin)
+
+    def blocks(self) -> IntArray:
+        """Return blocks taken as independent, at least ten a temperature where frames allow.
+
+        They are whole trajectories, or contiguous pieces where a temperature has few of them.
+        """
+        blocks = np.empty(len(self), dtype=np.int64)
+        n_blocks = int(self.trajectory.max()) + 1
+        for k in range(len(self.temperatures)):
+            rows = np.flatnonzero(self.origin == k)
+            numbers = self.trajectory[rows]
+            if len(np.unique(numbers)) < FEWEST_BLOCKS:
+                length = max(1, len(rows) // FEWEST_BLOCKS)
+                numbers = n_blocks + time_blocks(numbers, self.frame[rows], length=length)
+                n_blocks = int(numbers.max()) + 1
+            blocks[rows] = numbers
+        return blocks
+
+    def held_out(self, fraction: float, lagtime: int, rng: np.random.Generator) -> BoolArray:
+        """Mark about `fraction` of each temperature's frames: contiguous blocks, never single ones.
+
+        Blocks are at least five lagtimes long. Where the data are too short for one, none is
+        marked.
+        """
+        mask = np.zeros(len(self), dtype=bool)
+        length = max(5 * lagtime, round(len(self) * fraction / 20))
+        blocks = time_blocks(self.trajectory, self.frame, length=length)
+        for k in range(len(self.temperatures)):
+            rows = np.flatnonzero(self.origin == k)
+            ids, sizes = np.unique(blocks[rows], return_counts=True)
+            order = rng.permutation(len(ids))
+            most = fraction * len(rows)
+            chosen = order[np.cumsum(sizes[order]) <= most]
+            if len(chosen) == 0 and sizes[order[0]] <= 2 * most and len(ids) > 1:
+                chosen = order[:1]
+            mask[rows[np.isin(blocks[rows], ids[chosen])]] = True
+        return mask
+
+    # -------------------------------------------------------------- of the same frames
+
+    def split(self, values: NDArray[Any]) -> Any:
+        """Return one value per frame as the frames came: an array, or a list of trajectories."""
+        if not self.listed:
+            return values
+        return np.split(values, np.cumsum(np.bincount(self.trajectory))[:-1])
+
+    def with_features(self, X: NDArray[Any]) -> Frames:
+        """Return the same frames, described by other features."""
+        return replace(self, X=X, feature_names=None)
+
+    def take(self, rows: BoolArray) -> Frames:
+        """Return the frames of a mask of rows, with the temperatures that are left."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        of_all = ("X", "temperatures", "feature_names")
+        kept: dict[str, Any] = {
+            name: value[rows]
+            for name, value in values.items()
+            if name not in of_all and isinstance(value, np.ndarray)
+        }
+        left, origin = np.unique(kept["origin"], return_inverse=True)
+        kept |= {"X": self.X[rows], "temperatures": self.temperatures[left]}
+        kept |= {"origin": origin.astype(np.int32), "bare_pairs": None}
+        return replace(self, **kept)
+
+    def over_blocks(self, function: Callable[[Block], T]) -> Iterator[tuple[slice, T]]:
+        """Apply a function to the features, block after block, in the order of the rows.
+
+        The one pass over frames: blocks and their order depend on the number of features alone.
+
+        Parameters
+        ----------
+        function : callable
+            Some rows of `X` -> anything.
+
+        Yields
+        ------
+        slice
+            Of the rows.
+        result
+        """
+        start = 0
+        for length, result in in_blocks(self.X, lambda block: (len(block), function(block))):
+            yield slice(start, start + length), result
+            start += length
+
+    @cached_property
+    def moments(self) -> tuple[FloatArray, FloatArray]:
+        """Weighted mean and variance of every feature, in one pass.
+
+        Chan, Golub, LeVeque, Am. Stat. 37, 242 (1983).
+        """
+        total = 0.0
+        mean, squares = np.zeros(self.X.shape[1]), np.zeros(self.X.shape[1])
+        for rows, block in self.over_blocks(lambda block: block.astype(np.float64)):
+            weights = self.weights[rows]
+            if not weights.any():
+                continue
+            here = weights @ block / weights.sum()
+            block -= here
+            block *= block
+            both = total + weights.sum()
+            squares += weights @ block + (here - mean) ** 2 * (total * weights.sum() / both)
+            mean += (here - mean) * (weights.sum() / both)
+            total = both
+        return mean, squares / total
 
 
-def stack(
-    trajectories: Sequence[ArrayLike], **metadata: Sequence[ArrayLike]
-) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-    """Stack a list of trajectories into one array and the metadata its rows need.
-
-    Parameters
-    ----------
-    trajectories : list of array_like of shape (n_frames_i, n_features)
-    **metadata : list with one entry per trajectory
-        For example ``temperature=[300, 450]``; each entry a number or one value per frame.
-
-    Returns
-    -------
-    X : ndarray of shape (n_frames, n_features)
-    metadata : dict of ndarray of shape (n_frames,)
-        `trajectory`, `frame` and what was given.
-
-    Raises
-    ------
-    ValueError
-        If a list of metadata has not one entry per trajectory.
-
-    Examples
-    --------
-    >>> X, metadata = stack([[[0.0], [1.0]], [[2.0]]], temperature=[300, 450])
-    >>> X.shape, metadata["trajectory"].tolist(), metadata["temperature"].tolist()
-    ((3, 1), [0, 0, 1], [300.0, 300.0, 450.0])
-    """
-    arrays = [np.asarray(t) for t in trajectories]
-    check_widths(arrays)
-    lengths = [len(a) for a in arrays]
-    rows = {
-        "trajectory": np.repeat(np.arange(len(arrays)), lengths),
-        "frame": np.concatenate([np.arange(n) for n in lengths]),
-    }
-    rows |= {name: spread(values, lengths, name) for name, values in metadata.items()}
-    return np.concatenate(arrays), rows
+# ------------------------------------------------------------------ gathering
 
 
 def gather_frames(
     estimator: Any,
     X: Any,
     *,
-    lagtime: int | None,
     reset: bool,
     trajectory: ArrayLike | None = None,
     frame: ArrayLike | None = None,
+    lagtime: int | None = None,
     **metadata: Any,
 ) -> Frames:
     """Validate either convention of input and return its frames; nothing of the caller's changes.
 
-    No pairs are sought where `lagtime` is None.
+    Parameters
+    ----------
+    estimator : estimator
+        Whose features they are, by number and names.
+    X : list of trajectories, array or deeptime data set
+    reset : bool
+        Whether to learn the number and names of the features, or to compare with those learned.
+    trajectory, frame : array_like of shape (n_frames,), optional
+    lagtime : int, optional
+        That a deeptime data set must have.
+    **metadata
+        `temperature`, `weights`, `initial_states`, `energy`, `states`.
 
     Raises
     ------
     ValueError
         For a tuple, NaN or infinite features (the trajectory and frame are named), trajectories of
-        different width, temperatures or weights that do not fit, or a lagtime without any pair.
+        different width, and temperatures, weights, energies or labels that do not fit.
     """
-    metadata = dict.fromkeys(("temperature", "weights", "initial_states", "energy")) | metadata
-    if isinstance(X, tuple):
-        raise ValueError(
-            "Expected `X` to be a list of trajectories or one array, got a tuple, which could mean "
-            "pairs: use a list, or deeptime's TimeLaggedDataset for pairs."
-        )
+    manifest = getattr(X, "manifest", None)
     bare_pairs = None
-    if _is_dataset(X):
+    if hasattr(X, "data_lagged") or hasattr(X, "subsets"):
         X, bare_pairs, metadata = _open_dataset(X, lagtime, metadata)
-    from_list = is_trajectory_list(X)
-    if from_list:
+    X = as_container(X)
+    listed = is_trajectory_list(X) or X == [] if isinstance(X, list) else False
+    if listed:
         X, trajectory, frame, metadata = _open_list(X, trajectory, frame, metadata)
     else:
         trajectory, frame, metadata = read_index(X, trajectory, frame, metadata)
     X = check_rows(estimator, X, reset=reset)
-    ordered = from_list or bare_pairs is not None or trajectory is not None or frame is not None
     ids, place = places(len(X), trajectory, frame)
     check_finite(X, ids if trajectory is None else np.asarray(trajectory), place)
-    t, energy = metadata["temperature"], metadata["energy"]
-    t = None if t is None else check_temperatures(t, len(X))
-    pairs = (np.empty(0, dtype=np.int64),) * 2 if bare_pairs is None else bare_pairs
-    if bare_pairs is None and lagtime is not None:
-        pairs = lagged_pairs(len(X), lagtime, trajectory=ids, frame=place, temperature=t)
-        _check_pairs(pairs, X, ids, lagtime)
-    given = metadata["weights"]
+    names = getattr(estimator, "feature_names_in_", None)
     return Frames(
         X=X,
         trajectory=ids,
         frame=place,
-        temperature=t,
-        weights=check_weights(given, len(X)),
-        weight_scale=1.0 if given is None else float(np.mean(given)),
-        initial_states=_check_states(metadata["initial_states"], len(X)),
-        energy=None if energy is None else check_per_frame(energy, len(X), "energy"),
-        pairs=pairs,
-        ordered=ordered,
+        **_checked_metadata(metadata, len(X)),
+        ordered=not (bare_pairs is None and trajectory is None and frame is None),
+        listed=listed,
+        feature_names=names,
+        manifest=manifest,
+        bare_pairs=bare_pairs,
     )
+
+
+def _checked_metadata(metadata: Mapping[str, Any], n_frames: int) -> dict[str, Any]:
+    """Return what is known of every frame, checked."""
+    known = dict.fromkeys(PER_FRAME) | dict(metadata)
+    temperatures, origin = np.array([np.nan]), np.zeros(n_frames, dtype=np.int64)
+    if known["temperature"] is not None:
+        values = check_temperatures(known["temperature"], n_frames)
+        temperatures, origin = np.unique(values, return_inverse=True)
+    energy, labels = known["energy"], known["initial_states"]
+    return {
+        "temperatures": temperatures,
+        "origin": origin.astype(np.int32),
+        "weights": check_weights(known["weights"], n_frames),
+        "energy": None if energy is None else check_per_frame(energy, n_frames, "energy"),
+        "initial_states": None
+        if labels is None
+        else np.unique(_labels(labels, n_frames, "initial_states"), return_inverse=True)[1],
+        "states": None
+        if known["states"] is None
+        else _labels(known["states"], n_frames, "states", least=0),
+    }
+
+
+def _labels(values: ArrayLike, n_frames: int, name: str, least: int | None = None) -> IntArray:
+    """Return one integer per frame."""
+    array = np.asarray(values)
+    if array.shape != (n_frames,) or array.dtype.kind not in "iuf" or (array % 1 != 0).any():
+        raise ValueError(
+            f"Expected `{name}` to hold one integer per frame ({n_frames}), "
+            f"got shape {array.shape} of {array.dtype}."
+        )
+    if least is not None and array.min() < least:
+        raise ValueError(f"Expected `{name}` of {least} or more, got {array.min():g}.")
+    return array.astype(np.int64)
 
 
 def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
@@ -184,11 +370,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
     return X if isinstance(X, Rows) else checked
 
 
-def _is_dataset(X: object) -> bool:
-    return hasattr(X, "data_lagged") or hasattr(X, "subsets")
-
-
-def _open_list(X: Any, trajectory: Any, frame: Any, metadata: dict[str, Any]) -> Any:
+def _open_list(X: Any, trajectory: Any, frame: Any, metadata: Mapping[str, Any]) -> Any:
     if trajectory is not None or frame is not None:
         raise ValueError(
             "Expected no `trajectory` or `frame` with a list of trajectories: the list says both."
@@ -196,77 +378,40 @@ def _open_list(X: Any, trajectory: Any, frame: Any, metadata: dict[str, Any]) ->
     check_widths(X)
     lengths = [x.shape[0] for x in X]
     metadata = {
-        name: None if values is None else spread(values, lengths, name)
+        name: None if values is None else per_frame(values, lengths, name)
         for name, values in metadata.items()
     }
     ids = np.repeat(np.arange(len(X)), lengths)
     place = np.concatenate([np.arange(n) for n in lengths])
-    return Rows(X) if is_on_disk(X) else concatenate(X), ids, place, metadata
+    joined = Rows(X) if is_on_disk(X) or is_large(X) else concatenate(X)
+    return joined, ids, place, metadata
 
 
-def read_index(X: Any, trajectory: Any, frame: Any, metadata: dict[str, Any]) -> Any:
+def read_index(X: Any, trajectory: Any, frame: Any, metadata: Mapping[str, Any]) -> Any:
     """Take levels of a DataFrame's index named as metadata for metadata not given."""
 
     index: Any = getattr(X, "index", None)
+    names = getattr(index, "names", None) or ()
 
-    def level(name: str, given: Any) -> Any:
-        if given is None and name in (getattr(index, "names", None) or ()):
+    def level(name: str, values: Any) -> Any:
+        if values is None and name in names:
             return np.asarray(index.get_level_values(name))
-        return given
+        return values
 
+    metadata = dict.fromkeys(PER_FRAME) | dict(metadata)
     metadata = {name: level(name, values) for name, values in metadata.items()}
     return level("trajectory", trajectory), level("frame", frame), metadata
 
 
-def _open_dataset(dataset: Any, lagtime: int | None, metadata: dict[str, Any]) -> Any:
-    """Trajectories of a deeptime data set as a list, or its bare pairs as rows and their pairs."""
+def _open_dataset(dataset: Any, lagtime: int | None, metadata: Mapping[str, Any]) -> Any:
+    """Return trajectories of a deeptime data set as a list, or its bare pairs as rows and pairs."""
     parts = list(dataset.subsets) if hasattr(dataset, "subsets") else [dataset]
-    wrong = [p.lagtime for p in parts if getattr(p, "lagtime", lagtime) not in (lagtime, None)]
-    wrong = [] if lagtime is None else wrong
-    if wrong:
-        raise ValueError(f"Expected a data set with lagtime {lagtime}, got lagtime {wrong[0]}.")
+    others = [p.lagtime for p in parts if getattr(p, "lagtime", lagtime) not in (lagtime, None)]
+    if others and lagtime is not None:
+        raise ValueError(f"Expected a data set with lagtime {lagtime}, got lagtime {others[0]}.")
     if all(hasattr(p, "trajectory") for p in parts):
         return [np.asarray(p.trajectory) for p in parts], None, metadata
     n = sum(len(p) for p in parts)
     X = np.concatenate([p.data for p in parts] + [p.data_lagged for p in parts])
     twice = {k: None if v is None else np.tile(np.asarray(v), 2) for k, v in metadata.items()}
     return X, (np.arange(n), np.arange(n) + n), twice
-
-
-def _check_states(states: Any, n_frames: int) -> IntArray | None:
-    if states is None:
-        return None
-    array = np.asarray(states)
-    if array.shape != (n_frames,) or array.dtype.kind not in "iuf" or (array % 1 != 0).any():
-        raise ValueError(
-            f"Expected `initial_states` to hold one integer per frame ({n_frames}), "
-            f"got shape {array.shape} of {array.dtype}."
-        )
-    return np.unique(array, return_inverse=True)[1].astype(np.int64)
-
-
-def _check_pairs(pairs: tuple[IntArray, IntArray], X: Any, ids: IntArray, lagtime: int) -> None:
-    n_pairs, n_trajectories = len(pairs[0]), int(ids.max()) + 1
-    if n_pairs == 0:
-        raise ValueError(
-            f"Expected a trajectory longer than lagtime={lagtime} frames, got none with two frames "
-            f"that far apart and no gap between (n_samples={X.shape[0]}, n_features={X.shape[1]}, "
-            f"{n_trajectories} trajectories)."
-        )
-    used = np.zeros(n_trajectories, dtype=bool)
-    used[ids[pairs[0]]] = True
-    if not used.all():
-        lost = int(np.isin(ids, np.flatnonzero(~used)).sum())
-        warnings.warn(
-            f"{int((~used).sum())} of {n_trajectories} trajectories ({lost} frames) gave no pair "
-            f"lagtime={lagtime} frames apart; they count for the density only.",
-            UserWarning,
-            stacklevel=4,
-        )
-    elif n_pairs < 0.5 * (len(X) - lagtime * n_trajectories):
-        warnings.warn(
-            f"Only {n_pairs} of {len(X)} frames have a partner lagtime={lagtime} frames later: "
-            "were the rows split at random (shuffle=True) or subsampled?",
-            UserWarning,
-            stacklevel=4,
-        )

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-__all__ = ["lagged_pairs", "places", "time_blocks", "time_segments"]
-
-IntArray = NDArray[np.int64]
+from latflow._typing import IntArray
 
 
 def lagged_pairs(
@@ -82,7 +80,7 @@ def _time_order(ids: IntArray, place: IntArray) -> IntArray | None:
 
 
 def time_segments(
-    trajectory: IntArray, frame: IntArray, temperature: NDArray[np.float64]
+    trajectory: IntArray, frame: IntArray, temperature: NDArray[Any]
 ) -> list[IntArray]:
     """Return the rows of every gap-free piece of a trajectory at one temperature, in time."""
     order = np.lexsort((frame, trajectory))

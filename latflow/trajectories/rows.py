@@ -15,14 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "ahead", "in_blocks", "is_on_disk", "return_memory", "rows_at_once"]
+from latflow._blocks import rows_at_once
+from latflow._typing import IntArray
 
 LEAST_ON_DISK = 2**26  # bytes; what is smaller is loaded: having is faster than reading
-BLOCK = 2**20  # numbers read at once
-MOST_AT_ONCE, LEAST_AT_ONCE = 65536, 256  # rows
+LEAST_APART = 2**26  # bytes in memory; what is smaller is joined
 GAP = 2**16  # bytes between two rows up to which they are read together
 
-IntArray = NDArray[np.int64]
 T = TypeVar("T")
 
 
@@ -34,6 +33,12 @@ def is_on_disk(X: object) -> bool:
     arrays: list[Any] = X if isinstance(X, list) else [X]
     size: int = sum(a.shape[0] * a.shape[1] * a.dtype.itemsize for a in arrays if _stays(a))
     return bool(size >= max(LEAST_ON_DISK, 1))
+
+
+def is_large(arrays: Sequence[Any]) -> bool:
+    """Return whether joining these arrays would copy more than memory should hold twice."""
+    plain = all(isinstance(a, np.ndarray) and a.dtype.kind in "fiu" for a in arrays)
+    return plain and sum(a.nbytes for a in arrays) >= LEAST_APART
 
 
 def _stays(array: Any) -> bool:
@@ -89,7 +94,7 @@ class Rows:
     Parameters
     ----------
     arrays : sequence of array_like of shape (n_rows_i, n_columns)
-        At least one of them on disk.
+        On disk, or too large to be joined.
     first : int, default=0
         Number of the first array's trajectory, for messages.
 
@@ -97,6 +102,8 @@ class Rows:
     ----------
     shape, ndim, dtype
         As of an array; float32 where all arrays are, else float64.
+    on_disk : bool
+        Whether any array lies in files.
     grain : int
         Rows of the largest chunk, which are read whole or not at all; 1 for memory maps.
     step : int
@@ -112,8 +119,9 @@ class Rows:
         self.shape = (int(self._ends[-1]), int(arrays[0].shape[1]))
         single = np.result_type(*(a.dtype for a in arrays)) == np.float32
         self.dtype = np.dtype(np.float32 if single else np.float64)
+        self.on_disk = any(_stays(a) for a in arrays)
         self.grain = max(_chunk_length(a) for a in arrays)
-        self.step = self.grain * max(1, _at_once(self.shape[1]) // self.grain)
+        self.step = self.grain * max(1, rows_at_once(self.shape[1]) // self.grain)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -168,22 +176,16 @@ def _chunk_length(array: Any) -> int:
     return max(1, int(first if np.ndim(first) == 0 else max(first)))
 
 
-def rows_at_once(X: Any) -> int:
+def step_of(X: Any) -> int:
     """Return how many rows of an array to work on at once, so that memory stays bounded."""
-    if isinstance(X, Rows):
-        return X.step
-    return _at_once(int(X.shape[1]))
-
-
-def _at_once(n_columns: int) -> int:
-    return min(MOST_AT_ONCE, max(LEAST_AT_ONCE, BLOCK // max(1, n_columns)))
+    return X.step if isinstance(X, Rows) else rows_at_once(int(X.shape[1]))
 
 
 def in_blocks(X: Any, use: Callable[[NDArray[Any]], T]) -> Iterator[T]:
     """Yield `use(block)` of all rows in order; from disk each while the one before is at work."""
-    step = rows_at_once(X)
+    step = step_of(X)
     used = (use(X[k : k + step]) for k in range(0, max(1, len(X)), step))
-    return ahead(used) if isinstance(X, Rows) else used
+    return ahead(used) if isinstance(X, Rows) and X.on_disk else used
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

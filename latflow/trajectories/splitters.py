@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.model_selection import BaseCrossValidator
 
-from latflow._validation import check_count, check_option
+from latflow._typing import IntArray
+from latflow._validation import check_count, check_option, warn
+from latflow.trajectories.containers import is_trajectory_list
 from latflow.trajectories.frames import read_index
-from latflow.trajectories.lists import is_trajectory_list
 from latflow.trajectories.pairs import places
-
-__all__ = ["TrajectoryKFold"]
 
 UNITS_OF_FOLDS = ("auto", "trajectory", "block")
 
-IntArray = NDArray[np.int64]
 Fold = tuple[IntArray, IntArray]
 
 
@@ -65,7 +62,7 @@ class TrajectoryKFold(BaseCrossValidator):
         self.gap = gap
 
     def get_n_splits(
-        self, X: Any = None, y: Any = None, groups: Any = None, **metadata: Any
+        self, X: Any = None, y: object = None, groups: object = None, **metadata: Any
     ) -> int:
         """Return the number of folds, whatever the data."""
         return check_count(self.n_splits, "n_splits", minimum=2)
@@ -73,8 +70,8 @@ class TrajectoryKFold(BaseCrossValidator):
     def split(
         self,
         X: Any,
-        y: Any = None,
-        groups: Any = None,
+        y: object = None,
+        groups: object = None,
         trajectory: ArrayLike | None = None,
         frame: ArrayLike | None = None,
     ) -> Iterator[Fold]:
@@ -105,12 +102,10 @@ class TrajectoryKFold(BaseCrossValidator):
             self._check_enough(n_trajectories, listed=False)
             return _deal(ids, n_splits)
         if frame is None and len(X) > n_splits and trajectory is not None:
-            warnings.warn(
+            warn(
                 "Folds of blocks cut gaps into the training rows, which are unseen without "
                 "`frame`: hand `frame` on (latflow.stack gives it), or up to `lagtime` pairs a "
-                "gap are false.",
-                UserWarning,
-                stacklevel=2,
+                "gap are false."
             )
         return _blocks(ids, place, n_splits, self.gap)
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from latflow._typing import IntArray
 from latflow.trajectories.rows import Rows
-
-__all__ = ["pool_rows", "pools"]
 
 POOL = 2**22  # numbers in memory at once for one pool
 MOST_POOLED = 65536  # rows
 LONGEST, TOGETHER = 512, 64  # rows of a window; windows of a pool
-
-IntArray = NDArray[np.int64]
 
 
 def pool_rows(n_columns: int, size: int) -> int:
@@ -45,12 +41,12 @@ def pools(
     tuple of ndarray of int
         Entries of this pool of each column.
     """
-    wanted = pool_rows(X.shape[1], size)
-    length = max(16, min(LONGEST, wanted // TOGETHER))
+    target = pool_rows(X.shape[1], size)
+    length = max(16, min(LONGEST, target // TOGETHER))
     if X.grain > 1:  # a chunk is read whole: no less than a chunk, as far as memory allows
-        length = max(length, min(X.grain, wanted // 8))
+        length = max(length, min(X.grain, target // 8))
     order, starts, ends = _windows(columns[0], length)
-    n_pools = min(len(starts), max(1, round(len(columns[0]) / wanted)))
+    n_pools = min(len(starts), max(1, round(len(columns[0]) / target)))
     while True:
         for some in np.array_split(rng.permutation(len(starts)), n_pools):
             entries = np.concatenate([np.arange(starts[w], ends[w]) for w in some])

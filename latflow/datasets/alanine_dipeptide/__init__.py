@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from latflow._typing import FloatArray
+
 __all__ = ["backbone_features", "load_alanine_dipeptide"]
 
-FloatArray = NDArray[np.float64]
 Archive = dict[str, NDArray[Any]]
 
 ANGLE_UNIT = np.pi / 2**15  # rad; a 16-bit integer goes once around
@@ -28,7 +29,7 @@ _DESCR = """Alanine dipeptide (ACE-ALA-NME, 22 atoms) in implicit solvent, {what
 {how}
 Amber ff96 with the OBC1 model and a surface term (AlanineDipeptideImplicit of openmmtools), no
 cutoff, bonds to hydrogen rigid; Langevin middle integrator of OpenMM, friction 1/ps. A frame every
-picosecond. Made by latflow/datasets/alanine_dipeptide/make.py.
+picosecond. Made by scripts/make_alanine_dipeptide.py.
 Units: K, kJ/mol (potential energy), nm, rad, ps. Features: cosines and sines of the backbone
 angles phi and psi, which are kept to 0.006 degrees.
 Not the ensemble of water: the balance of basins is this force field's.
@@ -45,8 +46,8 @@ go."""
 def load_alanine_dipeptide(*, parallel_tempering: bool = False) -> Bunch:
     """Load simulations of alanine dipeptide, or the parallel tempering to judge them by.
 
-    The plain simulations at 450 and 600 K are for fitting; the parallel tempering, which shares no
-    frame with them, tells the equilibrium from 300 to 600 K.
+    The plain simulations at 450 and 600 K are for fitting; the parallel tempering, which has no
+    frame in common with them, tells the equilibrium from 300 to 600 K.
 
     Parameters
     ----------
@@ -67,7 +68,8 @@ def load_alanine_dipeptide(*, parallel_tempering: bool = False) -> Bunch:
 
     Notes
     -----
-    ``make.py``, beside the data, made them; it needs ``pip install 'latflow[md]'``.
+    ``scripts/make_alanine_dipeptide.py`` in the repository made them; it needs
+    ``pip install 'latflow[md]'``.
 
     References
     ----------

@@ -1,0 +1,67 @@
+"""Labels that a fit starts from: k-means on the slowest directions of the features."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from latflow._typing import FloatArray, IntArray
+from latflow.estimators.seam import Standardised
+from latflow.nn.batches import filled
+from latflow.nn.training import thin
+from latflow.trajectories import Frames, step_of
+
+AUTO_STATES = 10
+MOST_CLUSTERED = 20_000
+MOST_CORRELATED = 200_000  # pairs that the slow coordinates are learned from
+
+
+def initial_labels(
+    x: Standardised,
+    frames: Frames,
+    pairs: tuple[IntArray, IntArray],
+    n_states: int | str,
+    seed: int,
+) -> IntArray:
+    """Return the labels given, or k-means on the slow coordinates, weighted and seeded."""
+    if frames.initial_states is not None:
+        return frames.initial_states
+    weights = frames.weights
+    project = _slow_coordinates(x, pairs, weights)
+    chosen = thin(np.flatnonzero(weights > 0), MOST_CLUSTERED)
+    y = project(x[chosen])
+    n_clusters = AUTO_STATES if n_states == "auto" else int(n_states)
+    n_clusters = min(n_clusters, len(np.unique(y, axis=0)))
+    clusters = KMeans(n_clusters, n_init=1, random_state=seed).set_output(transform="default")
+    clusters.fit(y, sample_weight=weights[chosen])
+    labels = (clusters.predict(project(block)) for block in x.blocks())
+    return filled(np.empty(len(x), dtype=np.int64), labels)
+
+
+def _slow_coordinates(
+    x: Standardised, pairs: tuple[IntArray, IntArray], weights: FloatArray
+) -> Callable[[FloatArray], FloatArray]:
+    """Return the projection on the slowest directions (TICA); none where TICA finds none."""
+    if x.shape[1] == 1:
+        return lambda block: block
+    from deeptime.decomposition import TICA  # here, as it loads matplotlib
+
+    i, j = (thin(rows, MOST_CORRELATED) for rows in pairs)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            covariance = TICA.covariance_estimator(lagtime=1)
+            for k in range(0, len(i), step := max(1, step_of(x) // 2)):
+                some = slice(k, k + step)
+                covariance.partial_fit((x[i[some]], x[j[some]]), weights=weights[i[some]])
+            estimator = TICA(dim=min(4, x.shape[1]), lagtime=1, scaling="kinetic_map")
+            model = estimator.fit(covariance).fetch_model()
+            tried = np.asarray(model.transform(x[i[:1]]))
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError):
+        return lambda block: block
+    if not tried.shape[1] or not np.isfinite(tried).all():
+        return lambda block: block
+    return lambda block: np.asarray(model.transform(block))

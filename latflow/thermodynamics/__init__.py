@@ -1,0 +1,57 @@
+"""Numbers from frames of a few temperatures at any other: weights, averages, states, errors."""
+
+from latflow.thermodynamics.ensemble import (
+    COLDER,
+    HOTTER,
+    Ensemble,
+    Equilibrium,
+    MeltingTemperature,
+    pool_of,
+)
+from latflow.thermodynamics.moments import (
+    StateMoments,
+    block_populations,
+    heat_capacity,
+    state_differences,
+    state_moments,
+)
+from latflow.thermodynamics.offsets import free_energy_offsets
+from latflow.thermodynamics.pool import Pool, effective_sample_size
+from latflow.thermodynamics.routes import (
+    Curved,
+    Energies,
+    LogLinear,
+    Route,
+    log_linear_energies,
+    reduced_at,
+)
+from latflow.thermodynamics.support import CLASSES, role_of
+from latflow.thermodynamics.weighting import Snapshot, Weighting, averages
+
+__all__ = [
+    "CLASSES",
+    "COLDER",
+    "HOTTER",
+    "Curved",
+    "Energies",
+    "Ensemble",
+    "Equilibrium",
+    "LogLinear",
+    "MeltingTemperature",
+    "Pool",
+    "Route",
+    "Snapshot",
+    "StateMoments",
+    "Weighting",
+    "averages",
+    "block_populations",
+    "effective_sample_size",
+    "free_energy_offsets",
+    "heat_capacity",
+    "log_linear_energies",
+    "pool_of",
+    "reduced_at",
+    "role_of",
+    "state_differences",
+    "state_moments",
+]

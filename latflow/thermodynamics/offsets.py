@@ -1,0 +1,103 @@
+"""The free energies between simulated temperatures: MBAR's equations, on weighted frames."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
+
+from latflow._blocks import blocks_of_rows
+from latflow._typing import FloatArray
+
+FEWEST_SHARED = 1e-2
+
+
+def free_energy_offsets(
+    reduced: ArrayLike, counts: ArrayLike, weights: ArrayLike | None = None
+) -> FloatArray:
+    """Solve for the f_k that make every temperature's weights sum to the same.
+
+    The minimum of a convex function (minus the log-likelihood of reverse logistic regression,
+    Geyer 1994), found with its gradient and Hessian. With reduced potential energies it is MBAR
+    (Shirts, Chodera, J. Chem. Phys. 129, 124105, 2008).
+
+    Parameters
+    ----------
+    reduced : array_like of shape (n_frames, n_temperatures)
+        Reduced energies u_k(n) of all frames at all temperatures.
+    counts : array_like of shape (n_temperatures,)
+        The weight N_k of the frames simulated at each temperature.
+    weights : array_like of shape (n_frames,), optional
+        Statistical weight of each frame; equal if not given.
+
+    Returns
+    -------
+    ndarray of shape (n_temperatures,)
+        f_k, the first 0.
+
+    Raises
+    ------
+    ValueError
+        If the temperatures have so little in common that no finite solution is found.
+
+    Examples
+    --------
+    >>> free_energy_offsets([[0.0, 1.0], [0.0, 1.0]], [1, 1]).tolist()  # u_1 = u_0 + 1
+    [0.0, 1.0]
+    """
+    u = np.asarray(reduced, dtype=np.float64)
+    n = np.asarray(counts, dtype=np.float64)
+    if len(n) == 1:
+        return np.zeros(1)
+    problem = _Likelihood(u, n, np.ones(len(u)) if weights is None else np.asarray(weights))
+    solution = minimize(
+        problem.value_and_gradient, problem.guess(), jac=True, hess=problem.hessian,
+        method="trust-exact", options={"gtol": 1e-10, "maxiter": 200},
+    )  # fmt: skip
+    # the smallest curvature counts the frames that two temperatures have in common
+    common = np.linalg.eigvalsh(problem.hessian(solution.x))[0] * len(u)
+    converged = np.isfinite(solution.x).all() and np.abs(solution.jac).max() <= 1e-6
+    if not converged or common < FEWEST_SHARED:
+        raise ValueError(
+            "Expected simulated temperatures that visit common regions, got no finite free energy "
+            "between them: simulate a temperature in between."
+        )
+    return np.concatenate([[0.0], solution.x])
+
+
+class _Likelihood:
+    """Minus the log-likelihood of the temperatures, as a function of f_1, f_2, ... (f_0 = 0)."""
+
+    def __init__(self, u: FloatArray, n: FloatArray, weights: FloatArray) -> None:
+        self.u, self.n, self.weights = u, n, weights
+        self.total = float(weights.sum())
+
+    def _logits(self, rows: slice, f: FloatArray) -> FloatArray:
+        # what all temperatures have in common decides nothing and costs digits
+        difference = self.u[rows] - self.u[rows, :1]
+        return np.asarray(np.log(self.n) + np.concatenate([[0.0], f]) - difference)
+
+    def _blocks(self) -> list[slice]:
+        return list(blocks_of_rows(len(self.u), len(self.n)))
+
+    def guess(self) -> FloatArray:
+        differences = (self.weights[k] @ (self.u[k, 1:] - self.u[k, :1]) for k in self._blocks())
+        return np.asarray(sum(differences) / self.total)
+
+    def value_and_gradient(self, f: FloatArray) -> tuple[float, FloatArray]:
+        value, gradient = 0.0, np.zeros(len(self.n))
+        for rows in self._blocks():
+            logits = self._logits(rows, f)
+            value += float(self.weights[rows] @ logsumexp(logits, axis=1)) / self.total
+            gradient += self.weights[rows] @ softmax(logits, axis=1) / self.total
+        fractions = self.n / self.n.sum()
+        return value - float(fractions[1:] @ f), (gradient - fractions)[1:]
+
+    def hessian(self, f: FloatArray) -> FloatArray:
+        curvature = np.zeros((len(f), len(f)))
+        for rows in self._blocks():
+            p = softmax(self._logits(rows, f), axis=1)[:, 1:]
+            weights = self.weights[rows]
+            curvature += np.diag(weights @ p) - (p * weights[:, None]).T @ p
+        return np.asarray(curvature / self.total)
