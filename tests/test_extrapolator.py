@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import QUICK, quick_extrapolator, quick_latf, tiny_extrapolator, tiny_latf
 from deeptime.decomposition import TICA, VAMP
+from deeptime.util.data import TrajectoriesDataset
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
@@ -385,3 +386,25 @@ def test_energies_without_overlap_never_fail_a_fit_that_needs_none(three_hole):
     assert "free_energy_mbar" not in model.thermodynamics(1.0)
     with pytest.raises(ValueError, match="visit common regions"):
         tiny_extrapolator(method="mbar").fit(X, temperature=temperature, energy=energy)
+
+
+def test_states_of_the_user_are_the_only_ones(three_hole):
+    """Two of them, whatever the estimator inside finds; validation asks for them, too."""
+    X, temperature = three_hole["trajectories"][10:30], three_hole["temperature"][10:30]
+    states = [(x[:, 0] > 0).astype(int) for x in X]
+    model = tiny_extrapolator(method="mbar")
+    model.fit(X, temperature=temperature, energy=three_hole["energy"][10:30], states=states)
+    assert model.n_states_ == 2
+    table = model.state_populations(model.temperatures_).population.unstack()
+    for k, t in enumerate(model.temperatures_):
+        right = np.concatenate([s for s, own in zip(states, temperature, strict=True) if own == t])
+        assert table.iloc[k, 1] == pytest.approx(right.mean(), abs=0.05)
+    assert model.cross_check()["flow"].isna().all()
+    with pytest.raises(ValueError, match="`states` for a model whose states are not its"):
+        model.validate(X, temperature=temperature, energy=three_hole["energy"][10:30])
+
+
+def test_lagtime_of_a_data_set_of_pairs_must_agree(three_hole):
+    data = TrajectoriesDataset.from_numpy(7, three_hole["trajectories"][:4])
+    with pytest.raises(ValueError, match="data set with lagtime 3, got lagtime 7"):
+        tiny_extrapolator().fit(data, temperature=[0.8] * 4)

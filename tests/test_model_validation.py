@@ -135,7 +135,7 @@ def test_validate_wants_states_where_the_estimator_predicts_none() -> None:
     model = tiny_extrapolator(PCA(1), boltzmann_constant=1.0)
     fit_quietly(model, X, temperature=metadata["temperature"], states=states)
     unseen, more = Melting.pooled((0.75,), seed=1, n_trajectories=4, n_frames=100)
-    with pytest.raises(ValueError, match="Expected `states` for a model whose estimator"):
+    with pytest.raises(ValueError, match="Expected `states` for a model whose states are not its"):
         model.validate(unseen, temperature=more["temperature"])
     labels = [(x[:, 0] > 0).astype(int) for x in unseen]
     table = model.validate(unseen, temperature=more["temperature"], states=labels)

@@ -183,6 +183,8 @@ class TemperatureExtrapolator(
     (3, 2)
     """
 
+    _own_states = False  # whether labels are the user's own, not the estimator's
+
     __metadata_request__fit = dict.fromkeys((*FRAME_METADATA, "energy", "states"), True)
     __metadata_request__score = dict.fromkeys(FRAME_METADATA[:4], True) | {"sample_weight": None}
 
@@ -273,7 +275,6 @@ class TemperatureExtrapolator(
             pool = pool_of(frames, self.units_)
             frozen = isinstance(self.estimator, FrozenEstimator) or _is_frozen(self.estimator_)
             self.z_, labels = self._variables(frames, fit=not frozen)
-            labels = labels if frames.states is None else frames.states
             self._fit_answers(frames, pool, labels, rs)
         return self
 
@@ -332,7 +333,8 @@ class TemperatureExtrapolator(
 
     def _gather(self, X: object, *, reset: bool, **metadata: Any) -> Frames:
         """Return the frames, with the features that reach the estimator's last step."""
-        steps, _ = _steps_of(self.estimator_)
+        steps, last = _steps_of(self.estimator_)
+        metadata["lagtime"] = getattr(last, "lagtime", None)  # that a deeptime data set must have
         fit = reset and not isinstance(self.estimator, FrozenEstimator)
         for step in steps:
             X = _passed(step, X, metadata) if fit else step.transform(X)
@@ -368,9 +370,11 @@ class TemperatureExtrapolator(
     ) -> None:
         """Fit what answers at any temperature, from checked frames, variables and states."""
         self._n_features_out = self.z_.shape[1]
+        self._own_states = frames.states is not None
+        labels = frames.states if self._own_states else labels
         self.labels_ = None if labels is None else frames.split(labels)
         counted = 0 if labels is None else int(labels.max()) + 1
-        self.n_states_ = max(counted, getattr(self._last, "n_states_", 0))
+        self.n_states_ = counted if self._own_states else getattr(self._last, "n_states_", counted)
         self.history_ = list(getattr(self._last, "history_", []))
         self.manifest_ = frames.manifest
         self.density_: ConditionalDensity | None = None

@@ -65,9 +65,11 @@ def _judge(model: TemperatureExtrapolator, frames: Frames, k: int) -> pd.DataFra
     t, here = float(frames.temperatures[k]), frames.origin == k
     simulated = frames.take(here)
     z, labels = model._variables(simulated, fit=False)
-    states = simulated.states if simulated.states is not None else labels
+    states = simulated.states if model._own_states else labels
     if states is None:
-        raise ValueError("Expected `states` for a model whose estimator predicts none, got none.")
+        raise ValueError(
+            "Expected `states` for a model whose states are not its estimator's, got none."
+        )
     value, error = block_populations(pool_of(simulated, model.units_), states, model.n_states_)
     table = pd.DataFrame({"simulated": value[0], "simulated_error": error[0]})
     table.index.name = "state"
@@ -130,9 +132,9 @@ def cross_check(model: TemperatureExtrapolator, lagtime: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index (`temperature`, `state`); columns `flow`, `frames`, `msm`, each with `_error`. `msm`
-        is NaN for states outside of the connected set, for weighted frames, and where no
-        trajectory is longer than the lagtime.
+        Index (`temperature`, `state`); columns `flow`, `frames`, `msm`, each with `_error`. `flow`
+        is NaN where states are not those of a LaTFEstimator; `msm` is NaN for states outside of the
+        connected set, for weighted frames, and where no trajectory is longer than the lagtime.
 
     Warns
     -----
@@ -152,7 +154,7 @@ def _compared(model: TemperatureExtrapolator, k: int, t: float, lagtime: int) ->
     low, high = model.temperature_range_
     table = pd.DataFrame(index=pd.RangeIndex(n_states, name="state"))
     table["flow"] = table["flow_error"] = np.nan
-    if low <= t <= high and hasattr(model._last, "predict_latent"):
+    if low <= t <= high and hasattr(model._last, "predict_latent") and not model._own_states:
         drawn = model.predict_latent(model.sample(N_SAMPLES, t, random_state=0))
         p = np.bincount(drawn, minlength=n_states) / N_SAMPLES
         table["flow"], table["flow_error"] = p, np.sqrt(p * (1 - p) / N_SAMPLES)
