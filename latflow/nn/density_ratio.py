@@ -234,26 +234,26 @@ class LastLayer:
         """Return the covariances of the logits' derivatives over p(k | v), averaged over rows."""
         (order, n), m = self.powers.shape, self.units.shape[1]
         mean = p @ self.powers.T
-        found = self.units.new_zeros(order * m + n - 1, order * m + n - 1)
+        curvature = self.units.new_zeros(order * m + n - 1, order * m + n - 1)
         slopes, free = slice(0, order * m), slice(order * m, None)
         for rows in blocks_of_rows(len(p), m):
-            units, own, here, w = self.units[rows], p[rows], mean[rows], weights[rows, None]
+            units, member, expected, w = self.units[rows], p[rows], mean[rows], weights[rows, None]
             for a in range(order):
                 at = slice(a * m, (a + 1) * m)
                 for b in range(order):
-                    both = (own @ (self.powers[a] * self.powers[b]))[:, None]
-                    both = both - here[:, a : a + 1] * here[:, b : b + 1]
-                    found[at, b * m : (b + 1) * m] += units.T @ (w * both * units)
-                found[at, free] -= (
-                    units.T @ (w * own * (self.powers[a] - here[:, a : a + 1]))[:, 1:]
+                    both = (member @ (self.powers[a] * self.powers[b]))[:, None]
+                    both = both - expected[:, a : a + 1] * expected[:, b : b + 1]
+                    curvature[at, b * m : (b + 1) * m] += units.T @ (w * both * units)
+                curvature[at, free] -= (
+                    units.T @ (w * member * (self.powers[a] - expected[:, a : a + 1]))[:, 1:]
                 )
-            found[free, free] += (
-                torch.diag((w * own).sum(dim=0)[1:]) - own[:, 1:].T @ (w * own)[:, 1:]
+            curvature[free, free] += (
+                torch.diag((w * member).sum(dim=0)[1:]) - member[:, 1:].T @ (w * member)[:, 1:]
             )
-        found[free, slopes] = found[slopes, free].T
-        found.diagonal()[slopes] += ridge
-        found.diagonal()[:] += JITTER
-        return found
+        curvature[free, slopes] = curvature[slopes, free].T
+        curvature.diagonal()[slopes] += ridge
+        curvature.diagonal()[:] += JITTER
+        return curvature
 
 
 def _newton(factor: Tensor, gradient: Tensor) -> tuple[Tensor, float]:

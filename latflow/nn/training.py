@@ -217,8 +217,8 @@ class AdamW:
             p.grad = None
         value.backward()  # type: ignore[no-untyped-call]
         every = zip(self.parameters, self.moments, self.steps, strict=True)
-        found = [(p, p.grad, *moments, step) for p, moments, step in every if p.grad is not None]
-        parameters, gradients, first, second, steps = map(list, zip(*found, strict=True))
+        trained = [(p, p.grad, *moments, step) for p, moments, step in every if p.grad is not None]
+        parameters, gradients, first, second, steps = map(list, zip(*trained, strict=True))
         with torch.no_grad():
             adamw(
                 parameters, gradients, first, second, [], steps,

@@ -107,14 +107,14 @@ def places(
     """Number the trajectories 0, 1, ... and return each row's trajectory and place in it."""
     ids = np.zeros(n_frames, dtype=np.int64)
     if trajectory is not None:
-        given = column_or_1d(trajectory)
-        check_consistent_length(ids, given)
-        ids = _numbered(given)
+        column = column_or_1d(trajectory)
+        check_consistent_length(ids, column)
+        ids = _numbered(column)
     if frame is not None:
-        given = column_or_1d(frame)
-        check_consistent_length(ids, given)
-        place = given.astype(np.int64, copy=False)
-        if not np.array_equal(place, given):
+        column = column_or_1d(frame)
+        check_consistent_length(ids, column)
+        place = column.astype(np.int64, copy=False)
+        if not np.array_equal(place, column):
             raise ValueError("Expected `frame` to hold integers, got fractions.")
         return ids, place
     order = np.argsort(ids, kind="stable")
