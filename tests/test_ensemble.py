@@ -705,3 +705,10 @@ def test_support_falls_off_away_from_the_simulations(melting: Any) -> None:
     assert table["overlap"].loc[0.1] < table["overlap"].loc[0.3] < 1
     n = len(melting[1].z_)
     assert (table["effective_sample_size"] <= n).all()
+
+
+@pytest.mark.parametrize("question", ["state_populations", "thermodynamics", "support"])
+def test_no_temperature_is_no_question(question: str) -> None:
+    ensemble = counted(lambda beta: 0.5 - 0.1 * beta, [0.0, 0.1], (0.9, 1.2))
+    with pytest.raises(ValueError, match="one `temperature` or more, got none"):
+        getattr(ensemble, question)([])

@@ -444,8 +444,8 @@ class Ensemble:
         """Return every frame's state, or raise a ValueError where there are none."""
         if self.states is None:
             raise ValueError(
-                "Expected a model with states, got one whose estimator predicts none: give labels "
-                "of your own as `states`."
+                "Expected a model with states, got one without: give labels of your own as "
+                "`states`."
             )
         return self.states
 
@@ -593,7 +593,10 @@ def _differences(
 
 def _each(temperatures: ArrayLike) -> list[float]:
     """Return temperatures, one or several, as a list."""
-    return [float(t) for t in np.ravel(np.asarray(temperatures, dtype=np.float64))]
+    values = np.ravel(np.asarray(temperatures, dtype=np.float64)).tolist()
+    if not values:
+        raise ValueError("Expected one `temperature` or more, got none.")
+    return [float(t) for t in values]
 
 
 def _others(state: int, n_states: int) -> list[int]:
