@@ -1,9 +1,10 @@
-"""Learning of h, the mean energy of what it reads, by telling simulated temperatures apart."""
+"""Learning of reduced energies, by telling simulated temperatures apart and from energies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,45 +14,67 @@ from latflow.estimators.seam import Standardised, features_of
 from latflow.nn.batches import Features, as_index, filled
 from latflow.nn.density_ratio import (
     PLAN,
+    Functions,
     LastLayer,
     Solution,
     TemperatureClassifier,
-    powers_of,
     train_classifier,
 )
 from latflow.nn.training import Record, torch_for_fit
-from latflow.thermodynamics import LogLinear, Pool, Weighting, reduced_at
+from latflow.thermodynamics import Curves, Pool, Weighting, curve_functions, reduced_at
 from latflow.trajectories import step_of
 
 HIDDEN = (32, 32)
 N_NETWORKS = 4
 RIDGES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # on standardised units, in nats a frame
+HIGHER_RIDGES = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)  # of the functions after the first
 MOST_NUMBERS = 2**24  # of units that the last layer is solved on: more frames are thinned out
 LEAST_SCALE = 1e-8
+
+
+class Learned(NamedTuple):
+    """What :func:`learn_enthalpy` returns.
+
+    Attributes
+    ----------
+    route : Curves
+    bootstraps : list of Weighting
+        What each bootstrap would have answered by.
+    history : list of dict
+    """
+
+    route: Curves
+    bootstraps: list[Weighting]
+    history: list[Record]
 
 
 def learn_enthalpy(
     v: Standardised,
     pool: Pool,
     held_out: BoolArray,
+    energy: FloatArray | None,
     n_bootstraps: int,
     seeds: IntArray,
     rng: np.random.Generator,
     n_threads: int | None,
-) -> tuple[LogLinear, list[Weighting], list[Record]]:
-    """Fit h(v), and c(v) too where there are three temperatures and it helps held-out frames.
+) -> Learned:
+    """Learn the curve u(beta; v) of every frame from its temperature and, if known, its energy.
 
-    A network is trained for a while. What it is linear in stays; how it depends on that is then
-    solved for exactly on all frames, and once more for each bootstrap over blocks. Bootstraps take
-    turns on four networks, so that their spread is that of networks too, and the mean answers.
+    A network is trained for a while. What it is linear in stays; how the curves depend on that is
+    then solved for exactly on all frames, and once more for each bootstrap over blocks. Held-out
+    frames say how many functions of beta the curves need; each bootstrap asks its own. Bootstraps
+    take turns on four networks, so that their spread is that of networks and orders too, and the
+    mean of the networks answers.
 
     Parameters
     ----------
     v : Standardised of shape (n_frames, n_inputs)
-        What h reads.
+        What the curves are functions of.
     pool : Pool
     held_out : ndarray of bool, shape (n_frames,)
-        Frames that decide how hard h is held back.
+        Frames that decide order and ridges.
+    energy : ndarray of shape (n_frames,), or None
+        Potential energies.
     n_bootstraps : int
         Without any, one network.
     seeds : ndarray of int, shape (4,)
@@ -59,51 +82,75 @@ def learn_enthalpy(
     rng : Generator
         For the bootstraps.
     n_threads : int or None
-
-    Returns
-    -------
-    LogLinear
-    list of Weighting
-        What each bootstrap would have answered by.
-    list of dict
-        The history.
     """
     n_networks = N_NETWORKS if n_bootstraps else 1
-    mean, history, bootstraps = np.zeros(1), [], []
+    history: list[Record] = []
+    bootstraps: list[Weighting] = []
+    routes: list[Curves] = []
+    choice: _Choice | None = None
     with torch_for_fit(n_threads):
         x = features_of(v, torch.device("cpu"))
-        orders = (1, 2) if len(pool.betas) > 2 else (1,)
-        tried = [_fit(v, x, pool, held_out, int(seeds[0]), order) for order in orders]
-        fit = min(tried, key=lambda fit: fit.held_out_loss)
-        del tried
         for k in range(n_networks):
-            if k:
-                fit = _fit(v, x, pool, held_out, int(seeds[k]), fit.order)
+            fit = _fit(v, x, pool, held_out, energy, int(seeds[k]), choice)
+            choice = fit.choice
             n_draws = len(range(k, n_bootstraps, n_networks))
-            hc, others = _solved(fit, v, pool, [pool.resampled(rng) for _ in range(n_draws)])
-            mean = mean + hc / n_networks
+            route, others = _solved(fit, v, pool, [pool.redrawn(rng) for _ in range(n_draws)])
             history += fit.history
+            routes.append(route)
             bootstraps += others
-    return LogLinear(mean, float(pool.betas.mean())), bootstraps, history
+    return Learned(_mean(routes), bootstraps, history)
+
+
+def _mean(routes: list[Curves]) -> Curves:
+    """Return the mean of the curves of several networks."""
+    coefficients = np.mean([route.coefficients for route in routes], axis=0)
+    outside = [r.heat_capacities for r in routes if r.heat_capacities is not None]
+    heat_capacities = np.mean(outside, axis=0) if outside else None
+    return Curves(coefficients, routes[0].betas, heat_capacities)
 
 
 def _solved(
     fit: _Fit, v: Standardised, pool: Pool, draws: list[FloatArray]
-) -> tuple[FloatArray, list[Weighting]]:
-    """Solve one network's last layer on all frames, for h (and c) of each, and on bootstraps.
+) -> tuple[Curves, list[Weighting]]:
+    """Solve one network's last layer on all frames, and on bootstraps, each with its order.
 
-    These serve error bars only and are kept in single precision.
+    The latter serve error bars only and are kept in single precision.
     """
-    solutions = [fit.solve(pool.weights)]
-    solutions += [fit.solve(weights, solutions[0]) for weights in draws]
-    answer, *others = fit.coefficients(v, solutions)
+    first = fit.solve(pool.weights, fit.choice.order())
+    solutions = [first]
+    for times in draws:
+        weights = pool.weights_of(times)
+        solutions.append(fit.solve(weights, fit.choice.order(times), first))
+    answer, *others = fit.curves(v, solutions)
     bootstraps = []
-    for hc, solution, weights in zip(others, solutions[1:], draws, strict=True):
-        route = LogLinear(hc.astype(np.float32), float(pool.betas.mean()))
-        reduced = reduced_at(route, pool.betas)
-        solved = Weighting.of(route, solution.f.numpy(), reduced, weights)
-        bootstraps.append(Weighting(route, solved.log_counts, solved.log_base.astype(np.float32)))
+    for route, solution, times in zip(others, solutions[1:], draws, strict=True):
+        reduced, f = reduced_at(route, pool.betas), solution[-1].f.numpy()
+        solved = Weighting.of(route.single(), f, reduced, pool.weights_of(times))
+        log_base = solved.log_base.astype(np.float32)
+        bootstraps.append(Weighting(route.single(), solved.log_counts, log_base, times=times))
     return answer, bootstraps
+
+
+class _Choice(NamedTuple):
+    """How hard the last layer is held back, and what each order loses.
+
+    Attributes
+    ----------
+    ridges : dict of int to Tensor of shape (order,)
+    losses : dict of int to ndarray of shape (n_blocks,)
+        By order: loss of the held-out frames of each block; they sum to the mean loss.
+    """
+
+    ridges: dict[int, torch.Tensor]
+    losses: dict[int, FloatArray]
+
+    def order(self, times: FloatArray | None = None) -> int:
+        """Return the order with the least loss of held-out blocks that come so often."""
+        sums = {
+            order: float(losses.sum() if times is None else times @ losses)
+            for order, losses in self.losses.items()
+        }
+        return min(sums, key=lambda order: (sums[order], order))
 
 
 @dataclass(frozen=True)
@@ -111,34 +158,57 @@ class _Fit:
     """A trained network and the problem of its last layer."""
 
     units: Callable[[FloatArray], torch.Tensor]
-    order: int
-    width: float
+    pool: Pool
     rows: IntArray
     problem: LastLayer
-    ridge: float
-    held_out_loss: float
+    choice: _Choice
     history: list[Record]
 
-    def solve(self, weights: FloatArray, start: Solution | None = None) -> Solution:
-        """Solve for the last layer, frames weighing this much, from another solution."""
-        return self.problem.solve(torch.from_numpy(weights[self.rows]), self.ridge, start)
+    def solve(
+        self, weights: FloatArray, order: int, start: tuple[Solution, ...] = ()
+    ) -> tuple[Solution, ...]:
+        """Solve for the last layer; order 3 takes that of order 2 along, for outside."""
+        used = torch.from_numpy(weights[self.rows])
+        solutions: list[Solution] = []
+        for o in (2, 3) if order == 3 else (order,):
+            same = [one for one in start if one.order == o] or [*start] or solutions
+            solutions.append(self.problem.solve(used, self.choice.ridges[o], same[-1] if same else None))
+        return tuple(solutions)
 
-    def coefficients(self, v: Standardised, solutions: list[Solution]) -> list[FloatArray]:
-        """Return h (and c) of every frame for each solution, shape (n_frames, order)."""
-        slopes = torch.cat([solution.slopes for solution in solutions], dim=1)
-        slopes = slopes / self.width ** torch.arange(1, self.order + 1).repeat(len(solutions))
-        shape = (-1, len(solutions), self.order)
-        parts = ((self.units(block) @ slopes).reshape(shape).numpy() for block in v.blocks())
-        hc = np.empty((len(solutions), len(v), self.order))
-        filled(hc.swapaxes(0, 1), parts)
-        return [*hc]
+    def curves(self, v: Standardised, solutions: list[tuple[Solution, ...]]) -> list[Curves]:
+        """Return the curves of every frame for each solution."""
+        each = [one for pair in solutions for one in pair]
+        width = _width(self.pool)
+        slopes = torch.cat(
+            [one.slopes / width ** torch.arange(1, one.order + 1) for one in each], dim=1
+        )
+        a = np.empty((len(v), slopes.shape[1]))
+        filled(a, ((self.units(block) @ slopes).numpy() for block in v.blocks()))
+        columns = np.split(a, np.cumsum([one.order for one in each])[:-1], axis=1)
+        betas, routes = self.pool.betas, []
+        for pair in solutions:
+            outside = None
+            if len(pair) == 2:
+                outside = -(betas.mean() ** 2) * columns.pop(0)[:, 1]
+            routes.append(Curves(np.ascontiguousarray(columns.pop(0)), betas, outside))
+        return routes
 
 
 def _fit(
-    v: Standardised, x: Features, pool: Pool, held_out: BoolArray, seed: int, order: int
+    v: Standardised,
+    x: Features,
+    pool: Pool,
+    held_out: BoolArray,
+    energy: FloatArray | None,
+    seed: int,
+    choice: _Choice | None,
 ) -> _Fit:
-    """Train a network, and choose by held-out frames how hard to hold back its last layer."""
-    classifier, history = _train(x, v.shape[1], pool, held_out, seed, order)
+    """Train a network; the first one's last layer decides, by held-out frames, for all."""
+    functions, orders = _functions(pool), _orders(pool, energy is not None)
+    scaled = None if energy is None else _scaled(energy, pool)
+    classifier, history = _train(
+        x, v.shape[1], pool, held_out, scaled, functions.upto(min(2, max(orders))), seed
+    )
 
     def units(block: FloatArray) -> torch.Tensor:
         with torch.no_grad():
@@ -155,60 +225,89 @@ def _fit(
     scale[~(scale > LEAST_SCALE)] = 1.0
     values -= centre
     values /= scale
-    powers = powers_of(torch.from_numpy(_steps(pool)), order)
-    problem = LastLayer(values, torch.from_numpy(pool.origin[rows]).long(), powers)
-    ridge, losses = _best_ridge(problem, pool.weights[rows], held_out[rows])
-    solved: Record = dict(zip(("loss", "held_out_loss"), losses, strict=True))
-    history.append(history[-1] | solved | {"iteration": PLAN.max_iter + 1, "learning_rate": 0.0})
-    return _Fit(
-        lambda block: (units(block) - centre) / scale,
-        order,
-        float(np.ptp(pool.betas)),
-        rows,
-        problem,
-        ridge,
-        losses[1],
-        history,
+    problem = LastLayer(
+        values,
+        torch.from_numpy(pool.origin[rows]).long(),
+        functions,
+        None if scaled is None else torch.from_numpy(scaled[rows]),
     )
+    if choice is None:
+        choice = _chosen(problem, pool, rows, orders, held_out)
+    return _Fit(lambda block: (units(block) - centre) / scale, pool, rows, problem, choice, history)
 
 
-def _steps(pool: Pool) -> FloatArray:
-    """Return beta_k - beta_0 in units of the simulated range."""
-    return np.asarray((pool.betas - pool.betas.mean()) / np.ptp(pool.betas))
-
-
-def _best_ridge(
-    problem: LastLayer, weights: FloatArray, held_out: BoolArray
-) -> tuple[float, tuple[float, float]]:
-    """Return the ridge with the lowest held-out loss, and its losses in training and held out."""
+def _chosen(
+    problem: LastLayer, pool: Pool, rows: IntArray, orders: tuple[int, ...], held_out: BoolArray
+) -> _Choice:
+    """Choose the ridge of the first function, and that of all others, by held-out frames."""
+    weights, judges = pool.weights[rows], held_out[rows]
     used = weights > 0
-    masks = ~held_out & used, held_out & used
+    masks = ~judges & used, judges & used
     train, judged = (torch.from_numpy(weights * (m if m.any() else used)) for m in masks)
-    tried, solution = [], None
-    for ridge in RIDGES:
-        solution = problem.solve(train, ridge, solution)
-        losses = [problem.loss(w, solution.slopes, solution.f) for w in (train, judged)]
-        tried.append((ridge, (losses[0], losses[1])))
-    return min(tried, key=lambda ridge_and_losses: ridge_and_losses[1][1])
+    ridge, solution, choice = torch.zeros(1, dtype=torch.float64), None, _Choice({}, {})
+    for order in range(1, max(orders) + 1):
+        tried = []
+        for r in HIGHER_RIDGES if order > 1 else RIDGES:
+            ridge = torch.cat((ridge[:1] if order > 1 else ridge.new_tensor([r]),
+                               ridge.new_full((order - 1,), r)))  # fmt: skip
+            solution = problem.solve(train, ridge, solution)
+            tried.append((problem.loss(judged, solution), ridge, solution))
+        losses, ridge, solution = min(tried, key=lambda one: float(one[0].sum()))
+        choice.ridges[order] = ridge
+        if order in orders:
+            choice.losses[order] = pool.block_sums(losses.numpy()[:, None], rows)[:, 0]
+    return choice
+
+
+def _width(pool: Pool) -> float:
+    """Return the simulated range of beta, in which energies are measured; beta itself for one."""
+    return float(np.ptp(pool.betas)) if len(pool.betas) > 1 else float(pool.betas[0])
+
+
+def _scaled(energy: FloatArray, pool: Pool) -> FloatArray:
+    """Return energies in units where the range of beta is 1, less the mean of their temperature."""
+    total = np.maximum(pool.counts, np.finfo(float).tiny)
+    mean = np.bincount(pool.origin, pool.weights * energy, minlength=len(total)) / total
+    return np.asarray((energy - mean[pool.origin]) * _width(pool))
+
+
+def _functions(pool: Pool) -> Functions:
+    """Return the functions of beta at the simulated temperatures, beta's range being 1."""
+    betas = pool.betas / _width(pool)
+    return Functions(*(torch.from_numpy(f) for f in curve_functions(betas, betas, 3)))
+
+
+def _orders(pool: Pool, with_energies: bool) -> tuple[int, ...]:
+    """Return how many functions of beta the data may fix."""
+    n = len(pool.betas)
+    if with_energies:
+        return (2,) if n == 1 else (1, 2, 3)
+    return (1,) if n == 2 else (1, 2)
 
 
 def _train(
-    x: Features, n_inputs: int, pool: Pool, held_out: BoolArray, seed: int, order: int
+    x: Features,
+    n_inputs: int,
+    pool: Pool,
+    held_out: BoolArray,
+    energy: FloatArray | None,
+    functions: Functions,
+    seed: int,
 ) -> tuple[TemperatureClassifier, list[Record]]:
     """Train the network by stochastic gradients; return it in double precision."""
     generator = torch.Generator().manual_seed(seed)
     fractions = pool.counts / pool.counts.sum()
     classifier = TemperatureClassifier(
         n_inputs=n_inputs,
-        steps=torch.tensor(_steps(pool), dtype=torch.float32),
+        functions=Functions(*(f.float() for f in functions)),
         log_counts=torch.tensor(np.log(fractions), dtype=torch.float32),
         hidden_features=HIDDEN,
-        order=order,
         generator=generator,
     )
     k, weights = as_index(pool.origin), torch.tensor(pool.weights, dtype=torch.float32)
     train, judged = (
         as_index(np.flatnonzero(mask & (pool.weights > 0))) for mask in (~held_out, held_out)
     )
-    history = train_classifier(classifier, x, k, weights, train, judged, generator)
+    energies = None if energy is None else torch.tensor(energy, dtype=torch.float32)
+    history = train_classifier(classifier, x, k, weights, energies, train, judged, generator)
     return classifier, history

@@ -442,11 +442,11 @@ class TemperatureExtrapolator(
         mean, variance = frames.moments
         v = seam.Standardised(frames.X, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
         seeds = rs.randint(2**31 - 1, size=N_NETWORKS)
-        route, bootstraps, history = learn_enthalpy(
-            v, pool, held_out, self.n_bootstraps, seeds, rng, self._n_threads
+        learned = learn_enthalpy(
+            v, pool, held_out, frames.energy, self.n_bootstraps, seeds, rng, self._n_threads
         )
-        self.history_ += history
-        return route, bootstraps
+        self.history_ += learned.history
+        return learned.route, learned.bootstraps
 
     def _fit_density(self, held_out: BoolArray, seed: int) -> None:
         """Train the flow that reads the inverse temperature."""

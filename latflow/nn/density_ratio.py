@@ -1,17 +1,26 @@
-"""The log-linear model in inverse temperature, learned as a classifier of temperatures.
+"""Reduced energies as functions of inverse temperature, learned from temperatures and energies.
 
-    log p(k | v) = log n_k + f_k - u_k(v) + const,
-    u_k(v) = (beta_k - beta_0) h(v) + (beta_k - beta_0)^2 / 2 c(v)
+    u(beta; v) = sum_m P_m(beta) a_m(v)
 
-where v is what h reads (features or collective variables) and k the temperature a frame was
-simulated at. Its maximum-likelihood solution is Geyer's reverse logistic regression (1994);
-with h the potential energy it is MBAR. Energies are in units of the simulated range of beta.
+where v is what it reads (features or collective variables). The loss of a frame simulated at
+temperature k, with potential energy U where that is known, has three terms, in nats:
+
+    classes     -log p(k | v),  log p(k | v) = log n_k + f_k - u(beta_k; v) + const
+    slopes      (U - e_k - u'(beta_k; v))^2 / (2 s_k^2) + log s_k
+    curvatures  (-r^2 - c_k - u''(beta_k; v))^2 / (2 v_k^2)
+
+The first is Geyer's reverse logistic regression (1994); with u = beta U it is MBAR. The others hold
+as du/dbeta is the mean energy at v and -d^2u/dbeta^2 its variance: e_k and c_k are constants of a
+temperature, r the residual of the slopes, s_k^2 and v_k^2 residual variances, which give energies
+the weight that they deserve. All are convex in a last layer. Energies are in units of the simulated
+range of beta.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,72 +36,91 @@ STAGE = "temperature classifier"
 MOST_HELD_OUT = 20_000
 
 MOST_STEPS = 100
+MOST_ROUNDS = 20  # of residual variances
 CLOSE = 1e-10  # nats a frame that another step would still gain
+SETTLED = 1e-3  # relative change of residual variances
 STALE = 0.1  # of the last gain: a curvature that leaves more is computed anew
 JITTER = 1e-12
 SHORTEST = 1e-6
+LEAST_VARIANCE = 1e-6  # of the energies' that their residuals are taken to have
 
 
-def powers_of(steps: Tensor, order: int) -> Tensor:
-    """Return the factors of h (and c) in u_k: shape (order, n_temperatures)."""
-    return torch.stack((steps, steps**2 / 2))[:order]
+class Functions(NamedTuple):
+    """The P_m at the simulated temperatures and their derivatives, each (order, n_temperatures)."""
+
+    values: Tensor
+    slopes: Tensor
+    curvatures: Tensor
+
+    def upto(self, order: int) -> Functions:
+        """Return the first of them."""
+        return Functions(*(each[:order] for each in self))
 
 
 class TemperatureClassifier(nn.Module):
-    """h(v), c(v) and the f_k.
+    """u(beta; v) and the f_k.
 
     Parameters
     ----------
     n_inputs : int
-    steps : Tensor of shape (n_temperatures,)
-        beta_k - beta_0, in any unit of inverse energy.
+    functions : Functions
     log_counts : Tensor of shape (n_temperatures,)
         log n_k, the frames (or their weights) at each temperature.
     hidden_features : sequence of int
-    order : int
-        1 for h alone, 2 for c too.
     generator : torch.Generator
     """
 
-    steps: Tensor
+    values: Tensor
+    slopes: Tensor
     log_counts: Tensor
 
     def __init__(
         self,
         *,
         n_inputs: int,
-        steps: Tensor,
+        functions: Functions,
         log_counts: Tensor,
         hidden_features: Sequence[int],
-        order: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.order = order
-        self.register_buffer("steps", steps)
+        order, n_temperatures = functions.values.shape
+        self.register_buffer("values", functions.values)
+        self.register_buffer("slopes", functions.slopes)
         self.register_buffer("log_counts", log_counts)
         self.net = mlp((n_inputs, *hidden_features), generator)
-        # a linear part and unbounded units: h goes on growing where only one temperature went
-        self.last = linear(n_inputs + hidden_features[-1], self.order, generator)
-        self.f = nn.Parameter(torch.zeros(len(steps)))
+        # a linear part and unbounded units: u goes on growing where only one temperature went
+        self.last = linear(n_inputs + hidden_features[-1], order, generator)
+        self.f = nn.Parameter(torch.zeros(n_temperatures))
 
     def units(self, v: Tensor) -> Tensor:
-        """Return what h and c are linear in: the last hidden units, and v itself."""
+        """Return what the a_m are linear in: the last hidden units, and v itself."""
         return torch.cat((torch.relu(self.net(v)), v), dim=1)
 
     def forward(self, v: Tensor) -> Tensor:
-        """Return h(v) and, if learned, c(v): shape (n, 1) or (n, 2)."""
-        hc: Tensor = self.last(self.units(v))
-        return hc
+        """Return the a_m(v), shape (n, order)."""
+        a: Tensor = self.last(self.units(v))
+        return a
 
     def reduced_energies(self, v: Tensor) -> Tensor:
-        """Return u_k(v), shape (n, n_temperatures)."""
-        return self.forward(v) @ powers_of(self.steps, self.order)
+        """Return u(beta_k; v), shape (n, n_temperatures)."""
+        return self.forward(v) @ self.values
 
-    def loss(self, v: Tensor, k: Tensor) -> Tensor:
-        """Return -log p(k | v) for every row."""
-        logits = self.log_counts + self.f - self.reduced_energies(v)
-        return -log_softmax(logits).gather(1, k.unsqueeze(1)).squeeze(1)
+    def loss(self, v: Tensor, k: Tensor, weights: Tensor, energy: Tensor | None) -> Tensor:
+        """Return the weighted mean loss of classes and, with energies, slopes."""
+        a = self.forward(v)
+        logits = self.log_counts + self.f - a @ self.values
+        classes = -log_softmax(logits).gather(1, k.unsqueeze(1)).squeeze(1)
+        loss = (weights * classes).mean()
+        if energy is None:
+            return loss
+        slopes = (a @ self.slopes).gather(1, k.unsqueeze(1)).squeeze(1)
+        member = one_hot(k, len(self.f)).to(v.dtype) * weights.unsqueeze(1)
+        total = member.sum(dim=0)
+        residual = energy - slopes
+        mean = (member.T @ residual) / total.clamp_min(SHORTEST)
+        variance = (member.T @ (residual - mean[k]).square()) / total.clamp_min(SHORTEST)
+        return loss + (total * torch.log(variance + LEAST_VARIANCE)).sum() / (2 * len(v))
 
 
 def train_classifier(
@@ -100,6 +128,7 @@ def train_classifier(
     x: Features,
     k: Tensor,
     weights: Tensor,
+    energy: Tensor | None,
     train: Tensor,
     judged: Tensor,
     generator: torch.Generator,
@@ -110,9 +139,11 @@ def train_classifier(
     ----------
     classifier : TemperatureClassifier
     x : Features
-        What h reads, of all frames.
+        What u reads, of all frames.
     k, weights : Tensor of shape (n_frames,)
         The temperature each frame was simulated at, and its weight.
+    energy : Tensor of shape (n_frames,), or None
+        Potential energies, of order 1.
     train, judged : Tensor of int
         Frames to train on, and to stop by; without any the first serve for both.
     generator : torch.Generator
@@ -125,8 +156,10 @@ def train_classifier(
 
     def loss(batch: Batch) -> Tensor:
         rows, inputs = batch
-        losses = classifier.loss(inputs, k.index_select(0, rows).long())
-        return (weights.index_select(0, rows) * losses).mean()
+        u = None if energy is None else energy.index_select(0, rows)
+        return classifier.loss(
+            inputs, k.index_select(0, rows).long(), weights.index_select(0, rows), u
+        )
 
     held_out = x.at(thin(judged if len(judged) else train, MOST_HELD_OUT))
     outcome = minimise(
@@ -143,117 +176,287 @@ def train_classifier(
 
 @dataclass(frozen=True)
 class Solution:
-    """Where the last layer's likelihood is highest.
+    """Where the last layer's loss is lowest.
 
     Attributes
     ----------
     slopes : Tensor of shape (n_units, order)
-        Slopes of h (and c) in the units.
+        Slopes of the a_m in the units.
     f : Tensor of shape (n_temperatures,)
         log n_k + f_k, the first 0.
-    factor : Tensor
+    factor : Tensor or None
         Cholesky factor of a curvature near the solution, which warm starts save computing.
+    variances : Tensor of shape (2, n_temperatures), or None
+        Residual variances s_k^2 of the energies, and v_k^2 of their squares.
     """
 
     slopes: Tensor
     f: Tensor
     factor: Tensor | None
+    variances: Tensor | None = None
+
+    @property
+    def order(self) -> int:
+        """How many functions of beta it has."""
+        return self.slopes.shape[1]
+
+    def widened(self, order: int) -> Solution:
+        """Return a start for this order: further functions begin as nothing."""
+        if order == self.order:
+            return self
+        more = self.slopes.new_zeros(len(self.slopes), max(0, order - self.order))
+        return Solution(torch.cat((self.slopes[:, :order], more), dim=1), self.f, None)
 
 
 class LastLayer:
-    """Reverse logistic regression on fixed units: a convex problem, solved by Newton's method.
+    """The losses on fixed units: a convex problem, solved by Newton's method.
 
     Parameters
     ----------
     units : Tensor of shape (n_rows, n_units)
         In double precision.
     k : Tensor of int, shape (n_rows,)
-    powers : Tensor of shape (order, n_temperatures)
-        Factors of h (and c) in u_k; see :func:`powers_of`.
+    functions : Functions
+    energy : Tensor of shape (n_rows,), optional
+        Potential energies.
     """
 
-    def __init__(self, units: Tensor, k: Tensor, powers: Tensor) -> None:
-        self.units, self.k, self.powers = units, k, powers
+    def __init__(
+        self, units: Tensor, k: Tensor, functions: Functions, energy: Tensor | None = None
+    ) -> None:
+        self.units, self.k, self.functions, self.energy = units, k, functions, energy
+        n = functions.values.shape[1]
+        self.rows = [torch.nonzero(k == j)[:, 0] for j in range(n)] if energy is not None else []
+        self._seen: tuple[Tensor, _Energies] | None = None
 
     def log_probabilities(self, slopes: Tensor, f: Tensor) -> Tensor:
         """Return log p(k | v), shape (n_rows, n_temperatures)."""
-        return log_softmax(f - self.units @ slopes @ self.powers)
+        return log_softmax(f - self.units @ slopes @ self.functions.values[: slopes.shape[1]])
 
-    def loss(self, weights: Tensor, slopes: Tensor, f: Tensor) -> float:
-        """Return the weighted mean of -log p(k | v)."""
-        own = self.log_probabilities(slopes, f).gather(1, self.k[:, None])[:, 0]
-        return -float(weights @ own / weights.sum())
+    def loss(self, weights: Tensor, solution: Solution) -> Tensor:
+        """Return the loss of every row times its weight; the sum is the weighted mean loss.
 
-    def solve(self, weights: Tensor, ridge: float, start: Solution | None = None) -> Solution:
-        """Maximise the weighted mean log-likelihood less ridge / 2 times the squared slopes.
+        The constants of a temperature are those of the rows that weigh something.
+        """
+        a = solution.slopes
+        losses = -self.log_probabilities(a, solution.f).gather(1, self.k[:, None])[:, 0]
+        if solution.variances is None or self.energy is None:
+            return losses * weights / weights.sum()
+        _, slopes, curvatures = self.functions.upto(solution.order)
+        for j, rows in enumerate(self.rows):
+            s2, v2 = solution.variances[:, j]
+            w = weights[rows] / weights[rows].sum().clamp_min(JITTER)
+            r = self.energy[rows] - self.units[rows] @ (a @ slopes[:, j])
+            r2 = (r - w @ r).square()
+            bend = -r2 - self.units[rows] @ (a @ curvatures[:, j])
+            bend = bend - w @ bend
+            losses[rows] += (r2 / s2 + s2.log() + bend.square() / v2 + v2.log()) / 2
+        return losses * weights / weights.sum()
 
-        A curvature serves for as many steps as it converges fast (Shamanskii's method).
+    def solve(self, weights: Tensor, ridge: Tensor, start: Solution | None = None) -> Solution:
+        """Minimise the weighted mean loss plus ridge / 2 times the squared slopes.
+
+        Residual variances and the curvatures' targets are those of the solution before, until they
+        settle.
 
         Parameters
         ----------
         weights : Tensor of shape (n_rows,)
-        ridge : float
+        ridge : Tensor of shape (order,)
         start : Solution, optional
         """
-        order, n = self.powers.shape
-        weights = weights / weights.sum()
+        order, n = len(ridge), self.functions.values.shape[1]
         if start is None:
             zeros = self.units.new_zeros
             start = Solution(zeros(self.units.shape[1], order), zeros(n), None)
+        start = start.widened(order)
+        if self.energy is None:
+            return self._newton(weights / weights.sum(), ridge, start, None)
+        energies = self._moments(weights)
+        weights, solution = weights / weights.sum(), start
+        terms = energies.terms(start.slopes, self.functions)
+        for _ in range(MOST_ROUNDS):
+            solution = self._newton(weights, ridge, solution, terms)
+            before, terms = terms, energies.terms(solution.slopes, self.functions)
+            if (terms.variances / before.variances).log().abs().max() < SETTLED:
+                break
+        return Solution(solution.slopes, solution.f, solution.factor, terms.variances)
+
+    def _moments(self, weights: Tensor) -> _Energies:
+        """Return the moments of energies for these weights: one solve after the other has them."""
+        if self._seen is None or self._seen[0] is not weights:
+            self._seen = weights, _Energies.of(self, weights / weights.sum())
+        return self._seen[1]
+
+    def _newton(
+        self, weights: Tensor, ridge: Tensor, start: Solution, terms: _Terms | None
+    ) -> Solution:
+        """Minimise with the residual variances held.
+
+        A curvature serves for as many steps as it converges fast (Shamanskii's method).
+        """
         slopes, f, factor = start.slopes, start.f, start.factor
-        value, before = self._value(weights, ridge, slopes, f), torch.inf
+        log_p = self.log_probabilities(slopes, f)
+        value, before = self._value(weights, ridge, slopes, log_p, terms), torch.inf
         for _ in range(MOST_STEPS):
-            p = self.log_probabilities(slopes, f).exp()
-            gradient = self._gradient(weights, ridge, slopes, p)
+            p = log_p.exp()
+            gradient = self._gradient(weights, ridge, slopes, p, terms)
             step, gain = (None, torch.inf) if factor is None else _newton(factor, gradient)
             if step is None or gain > STALE * before:
-                factor = torch.linalg.cholesky(self._curvature(weights, ridge, p))
+                factor = torch.linalg.cholesky(self._curvature(weights, ridge, p, terms))
                 step, gain = _newton(factor, gradient)
             if gain < CLOSE:
                 break
             before, length = gain, 1.0
             while True:
-                new_slopes = slopes - length * step[: slopes.numel()].reshape(order, -1).T
+                new_slopes = slopes - length * step[: slopes.numel()].reshape(len(ridge), -1).T
                 new_f = torch.cat((f[:1], f[1:] - length * step[slopes.numel() :]))
-                new_value = self._value(weights, ridge, new_slopes, new_f)
+                log_p = self.log_probabilities(new_slopes, new_f)
+                new_value = self._value(weights, ridge, new_slopes, log_p, terms)
                 if new_value <= value or length < SHORTEST:
                     break
                 length /= 2
             slopes, f, value = new_slopes, new_f, new_value
         return Solution(slopes, f, factor)
 
-    def _value(self, weights: Tensor, ridge: float, slopes: Tensor, f: Tensor) -> float:
-        return self.loss(weights, slopes, f) + ridge / 2 * float((slopes**2).sum())
+    def _value(
+        self, weights: Tensor, ridge: Tensor, slopes: Tensor, log_p: Tensor, terms: _Terms | None
+    ) -> float:
+        value = float(ridge @ slopes.square().sum(dim=0)) / 2
+        value -= float(weights @ log_p.gather(1, self.k[:, None])[:, 0])
+        return value if terms is None else value + terms.value(slopes)
 
-    def _gradient(self, weights: Tensor, ridge: float, slopes: Tensor, p: Tensor) -> Tensor:
+    def _gradient(
+        self, weights: Tensor, ridge: Tensor, slopes: Tensor, p: Tensor, terms: _Terms | None
+    ) -> Tensor:
         residual = weights[:, None] * (one_hot(self.k, p.shape[1]) - p)
-        of_slopes = self.units.T @ (residual @ self.powers.T) + ridge * slopes
+        values = self.functions.values[: slopes.shape[1]]
+        of_slopes = self.units.T @ (residual @ values.T) + ridge * slopes
+        if terms is not None:
+            of_slopes = of_slopes + terms.gradient(slopes)
         return torch.cat((of_slopes.T.reshape(-1), -residual.sum(dim=0)[1:]))
 
-    def _curvature(self, weights: Tensor, ridge: float, p: Tensor) -> Tensor:
-        """Return the covariances of the logits' derivatives over p(k | v), averaged over rows."""
-        (order, n), m = self.powers.shape, self.units.shape[1]
-        mean = p @ self.powers.T
+    def _curvature(
+        self, weights: Tensor, ridge: Tensor, p: Tensor, terms: _Terms | None
+    ) -> Tensor:
+        """Return the second derivatives in slopes and f.
+
+        For classes they are covariances of the logits' derivatives over p(k | v), over all rows.
+        """
+        values = self.functions.values[: len(ridge)]
+        (order, n), m = values.shape, self.units.shape[1]
+        mean = p @ values.T
         curvature = self.units.new_zeros(order * m + n - 1, order * m + n - 1)
         slopes, free = slice(0, order * m), slice(order * m, None)
-        for rows in blocks_of_rows(len(p), m):
+        for rows in blocks_of_rows(len(p), m) if n > 1 else ():
             units, member, expected, w = self.units[rows], p[rows], mean[rows], weights[rows, None]
             for a in range(order):
                 at = slice(a * m, (a + 1) * m)
-                for b in range(order):
-                    both = (member @ (self.powers[a] * self.powers[b]))[:, None]
+                for b in range(a + 1):
+                    both = (member @ (values[a] * values[b]))[:, None]
                     both = both - expected[:, a : a + 1] * expected[:, b : b + 1]
                     curvature[at, b * m : (b + 1) * m] += units.T @ (w * both * units)
-                curvature[at, free] -= (
-                    units.T @ (w * member * (self.powers[a] - expected[:, a : a + 1]))[:, 1:]
-                )
+                curvature[free, at] -= (
+                    units.T @ (w * member * (values[a] - expected[:, a : a + 1]))[:, 1:]
+                ).T
             curvature[free, free] += (
                 torch.diag((w * member).sum(dim=0)[1:]) - member[:, 1:].T @ (w * member)[:, 1:]
             )
-        curvature[free, slopes] = curvature[slopes, free].T
-        curvature.diagonal()[slopes] += ridge
+        # both triangles from the lower one
+        curvature = curvature.tril() + curvature.tril(-1).T
+        if terms is not None:
+            curvature[slopes, slopes] += terms.curvature()
+        curvature.diagonal()[slopes] += ridge.repeat_interleave(m)
         curvature.diagonal()[:] += JITTER
         return curvature
+
+
+class _Energies(NamedTuple):
+    """Moments of units and energies at every temperature, rows weighing as they do in a solve."""
+
+    layer: LastLayer
+    weights: list[Tensor]
+    total: Tensor
+    mean_units: Tensor
+    mean_energy: Tensor
+    spread: list[Tensor]
+    together: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, layer: LastLayer, weights: Tensor) -> _Energies:
+        """Return the moments: total weight, means, covariances."""
+        energy = layer.energy
+        if energy is None:
+            raise ValueError("Expected energies, got none.")
+        parts = [(weights[rows], layer.units[rows], energy[rows]) for rows in layer.rows]
+        total = torch.stack([w.sum() for w, _, _ in parts])
+        share = total.clamp_min(JITTER)
+        q = torch.stack([w @ units for w, units, _ in parts]) / share[:, None]
+        u = torch.stack([w @ energy for w, _, energy in parts]) / share
+        spread = [
+            units.T @ (w[:, None] * units) - total[j] * torch.outer(q[j], q[j])
+            for j, (w, units, _) in enumerate(parts)
+        ]
+        together = torch.stack(
+            [(w * (energy - u[j])) @ units for j, (w, units, energy) in enumerate(parts)]
+        )
+        variance = torch.stack(
+            [w @ (energy - u[j]).square() for j, (w, _, energy) in enumerate(parts)]
+        )
+        return cls(layer, [w for w, _, _ in parts], total, q, u, spread, together, variance / share)
+
+    def terms(self, slopes: Tensor, functions: Functions) -> _Terms:
+        """Return the quadratic terms whose residual variances are those of some slopes."""
+        _, tilts, bends = functions.upto(slopes.shape[1])
+        floor = LEAST_VARIANCE * self.variance + JITTER
+        scales, targets = [], []
+        for j, (rows, w) in enumerate(zip(self.layer.rows, self.weights, strict=True)):
+            units, total = self.layer.units[rows], self.total[j].clamp_min(JITTER)
+            energy = torch.as_tensor(self.layer.energy)[rows] - self.mean_energy[j]
+            slope = slopes @ tilts[:, j]
+            r2 = (energy - units @ slope + self.mean_units[j] @ slope).square()
+            variance = w @ r2 / total
+            fit = units @ (slopes @ bends[:, j])
+            bend = variance - r2
+            v2 = w @ (bend - fit + w @ fit / total).square() / total
+            scales += [variance.clamp_min(floor[j]), v2.clamp_min(floor[j] ** 2)]
+            targets += [self.together[j], (w * bend) @ units]
+        directions = torch.stack((tilts.T, bends.T), dim=1).flatten(0, 1)
+        spreads = [g for g in self.spread for _ in range(2)]
+        both = torch.stack(scales)
+        return _Terms(both.reshape(-1, 2).T, directions, torch.stack(targets), spreads, both)
+
+
+class _Terms(NamedTuple):
+    """Quadratic terms of slopes and curvatures at every temperature, one after the other.
+
+    Each is (b . G b / 2 - target . b) / scale for b, the slopes along its direction in the orders.
+    """
+
+    variances: Tensor
+    directions: Tensor
+    targets: Tensor
+    spreads: list[Tensor]
+    scales: Tensor
+
+    def value(self, slopes: Tensor) -> float:
+        """Return their sum, less what does not depend on the slopes."""
+        along = self.directions @ slopes.T
+        moved = torch.stack([g @ a for g, a in zip(self.spreads, along, strict=True)])
+        return float((((moved / 2 - self.targets) * along).sum(dim=1) / self.scales).sum())
+
+    def gradient(self, slopes: Tensor) -> Tensor:
+        """Return its derivative in the slopes, shape (n_units, order)."""
+        along = self.directions @ slopes.T
+        moved = torch.stack([g @ a for g, a in zip(self.spreads, along, strict=True)])
+        return ((moved - self.targets) / self.scales[:, None]).T @ self.directions
+
+    def curvature(self) -> Tensor:
+        """Return its second derivatives, slopes of one order after the other."""
+        pairs = zip(self.directions, self.spreads, self.scales, strict=True)
+        parts = [torch.kron(torch.outer(d, d), g / scale) for d, g, scale in pairs]
+        return torch.stack(parts).sum(dim=0)
 
 
 def _newton(factor: Tensor, gradient: Tensor) -> tuple[Tensor, float]:

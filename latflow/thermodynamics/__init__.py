@@ -18,10 +18,14 @@ from latflow.thermodynamics.moments import (
 from latflow.thermodynamics.offsets import free_energy_offsets
 from latflow.thermodynamics.pool import Pool, effective_sample_size
 from latflow.thermodynamics.routes import (
+    Bent,
     Curved,
+    Curves,
     Energies,
     LogLinear,
     Route,
+    curve_functions,
+    line_of_logarithm,
     log_linear_energies,
     reduced_at,
 )
@@ -32,7 +36,9 @@ __all__ = [
     "CLASSES",
     "COLDER",
     "HOTTER",
+    "Bent",
     "Curved",
+    "Curves",
     "Energies",
     "Ensemble",
     "Equilibrium",
@@ -45,9 +51,11 @@ __all__ = [
     "Weighting",
     "averages",
     "block_populations",
+    "curve_functions",
     "effective_sample_size",
     "free_energy_offsets",
     "heat_capacity",
+    "line_of_logarithm",
     "log_linear_energies",
     "pool_of",
     "reduced_at",

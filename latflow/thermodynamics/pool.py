@@ -94,12 +94,16 @@ class Pool:
         factor = np.sqrt(np.divide(n, n - 1, out=np.full_like(n, np.nan), where=n > 1))
         return np.asarray(factor * (sums - means[origin]))
 
-    def resampled(self, rng: np.random.Generator) -> FloatArray:
-        """Return frame weights of a bootstrap over blocks, drawn within each temperature."""
-        index, origin = self.strata
+    def redrawn(self, rng: np.random.Generator) -> FloatArray:
+        """Return how often each block comes in a bootstrap, drawn within each temperature."""
+        origin = self.strata[1]
         times = np.zeros(len(origin))
         for k in range(len(self.betas)):
             blocks = np.flatnonzero(origin == k)
             n = len(blocks)
             times[blocks] = np.bincount(rng.integers(n, size=n), minlength=n)
-        return np.asarray(self.weights * times[index])
+        return times
+
+    def weights_of(self, times: FloatArray) -> FloatArray:
+        """Return the frames' weights where blocks come so often, shape (n_frames,)."""
+        return np.asarray(self.weights * times[self.strata[0]])

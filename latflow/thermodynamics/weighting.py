@@ -29,12 +29,15 @@ class Weighting:
         Logarithm of omega_n / sum_k N_k exp(f_k - u(n, beta_k)); -inf for a frame without weight.
     pool : Pool or None
         Whose blocks tell errors. Without it, as for bootstraps, errors are zero.
+    times : ndarray of shape (n_blocks,), or None
+        How often a bootstrap drew each block.
     """
 
     route: Route
     log_counts: FloatArray
     log_base: FloatArray
     pool: Pool | None = None
+    times: FloatArray | None = None
 
     @classmethod
     def solved(cls, route: Route, pool: Pool) -> Weighting:
