@@ -54,6 +54,7 @@ from latflow.thermodynamics import (
 )
 from latflow.trajectories import (
     FRAME_METADATA,
+    SCORE_METADATA,
     Frames,
     gather_frames,
     list_aware,
@@ -186,7 +187,7 @@ class TemperatureExtrapolator(
     _own_states = False  # whether labels are the user's own, not the estimator's
 
     __metadata_request__fit = dict.fromkeys((*FRAME_METADATA, "energy", "states"), True)
-    __metadata_request__score = dict.fromkeys(FRAME_METADATA[:4], True) | {"sample_weight": None}
+    __metadata_request__score = dict.fromkeys(SCORE_METADATA, True) | {"sample_weight": None}
 
     def __init__(
         self,
@@ -233,6 +234,7 @@ class TemperatureExtrapolator(
         weights: object = None,
         initial_states: object = None,
         states: object = None,
+        dynamics: object = True,
     ) -> Self:
         """Fit the estimator, the frames' weights at any temperature and the generator.
 
@@ -247,8 +249,9 @@ class TemperatureExtrapolator(
             Potential energy of each frame, in units of boltzmann_constant times temperature
             (kJ/mol). Needed by "mbar"; with "enthalpy" :meth:`thermodynamics` gives MBAR's free
             energies, which need it, beside those without.
-        trajectory, frame, weights, initial_states
-            As for LaTFEstimator.fit.
+        trajectory, frame, weights, initial_states, dynamics
+            As for LaTFEstimator.fit; an estimator that needs no time, as PCA, takes frames of which
+            none has dynamics, too.
         states : list or array_like of int, optional
             State of each frame, from 0: labels of the user's own, for all questions about states.
             The estimator's `predict` if not given.
@@ -269,6 +272,7 @@ class TemperatureExtrapolator(
             frames = self._gather(
                 X, reset=True, trajectory=trajectory, frame=frame, temperature=temperature,
                 weights=weights, initial_states=initial_states, energy=energy, states=states,
+                dynamics=dynamics,
             )  # fmt: skip
             self.temperatures_ = frames.temperatures if frames.named else np.empty(0)
             check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
@@ -359,7 +363,9 @@ class TemperatureExtrapolator(
         if frames.feature_names is not None:
             X = pd.DataFrame(X, columns=frames.feature_names)
         if fit:
-            metadata = {name: getattr(frames, name) for name in ("trajectory", "frame", "weights")}
+            names = ("trajectory", "frame", "weights", "dynamics")
+            metadata = {name: getattr(frames, name) for name in names}
+            metadata["dynamics"] = True if frames.dynamics is None else frames.dynamics
             last.fit(X, **{k: v for k, v in metadata.items() if has_fit_parameter(last, k)})
         z = np.asarray(last.transform(X), dtype=np.float64).reshape(len(frames), -1)
         labels = np.asarray(last.predict(X), np.int64) if hasattr(last, "predict") else None

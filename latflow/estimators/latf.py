@@ -50,6 +50,7 @@ from latflow.nn.training import Plan, torch_for_fit
 from latflow.thermodynamics import Pool, block_populations
 from latflow.trajectories import (
     FRAME_METADATA,
+    SCORE_METADATA,
     Frames,
     Rows,
     check_rows,
@@ -186,7 +187,7 @@ class LaTFEstimator(
     # requested by default, so that metadata ride through pipelines and searches on their own
     __metadata_request__fit = dict.fromkeys(FRAME_METADATA, True)
     # scikit-learn 1.9's Pipeline.score always hands on sample_weight=None: the name must be known
-    __metadata_request__score = dict.fromkeys(FRAME_METADATA[:4], True) | {"sample_weight": None}
+    __metadata_request__score = dict.fromkeys(SCORE_METADATA, True) | {"sample_weight": None}
 
     def __init__(
         self,
@@ -253,6 +254,7 @@ class LaTFEstimator(
         temperature: object = None,
         weights: object = None,
         initial_states: object = None,
+        dynamics: object = True,
     ) -> Self:
         """Learn collective variables, states and their equilibrium density.
 
@@ -272,6 +274,10 @@ class LaTFEstimator(
             Statistical weight of each frame; only ratios count.
         initial_states : list or array_like of int, optional
             Labels to start from.
+        dynamics : bool, or list or array_like of bool, default=True
+            False for equilibrium draws, whose order is not that of time, as frames that replica
+            exchange sorted by temperature: they tell the density and give no pairs. One for all,
+            or per trajectory (a list) or per frame (an array); some must have dynamics.
 
         Returns
         -------
@@ -287,6 +293,7 @@ class LaTFEstimator(
             frames = gather_frames(
                 self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
                 temperature=temperature, weights=weights, initial_states=initial_states,
+                dynamics=dynamics,
             )  # fmt: skip
             self._fit(frames)
         return self
@@ -538,6 +545,7 @@ class LaTFEstimator(
         frame: ArrayLike | None = None,
         temperature: object = None,
         weights: object = None,
+        dynamics: object = True,
         sample_weight: object = None,
     ) -> float:
         """Return the VAMP-2 score of the collective variables at `lagtime` on these frames.
@@ -549,6 +557,7 @@ class LaTFEstimator(
         frames = gather_frames(
             self, X, lagtime=self.lagtime, reset=False, trajectory=trajectory, frame=frame,
             temperature=temperature, weights=sample_weight if weights is None else weights,
+            dynamics=dynamics,
         )  # fmt: skip
         if self._knew_order and not frames.ordered:
             warn(

@@ -1,5 +1,6 @@
 """Numbers from frames of a few temperatures at any other: weights, averages, states, errors."""
 
+from latflow.thermodynamics.connection import crossings
 from latflow.thermodynamics.ensemble import (
     COLDER,
     HOTTER,
@@ -25,6 +26,7 @@ from latflow.thermodynamics.routes import (
     log_linear_energies,
     reduced_at,
 )
+from latflow.thermodynamics.settling import Unsettled, settling
 from latflow.thermodynamics.support import CLASSES, role_of
 from latflow.thermodynamics.weighting import Snapshot, Weighting, averages
 
@@ -42,9 +44,11 @@ __all__ = [
     "Route",
     "Snapshot",
     "StateMoments",
+    "Unsettled",
     "Weighting",
     "averages",
     "block_populations",
+    "crossings",
     "effective_sample_size",
     "free_energy_offsets",
     "heat_capacity",
@@ -52,6 +56,7 @@ __all__ = [
     "pool_of",
     "reduced_at",
     "role_of",
+    "settling",
     "state_differences",
     "state_moments",
 ]
