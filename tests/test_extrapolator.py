@@ -408,3 +408,43 @@ def test_lagtime_of_a_data_set_of_pairs_must_agree(three_hole):
     data = TrajectoriesDataset.from_numpy(7, three_hole["trajectories"][:4])
     with pytest.raises(ValueError, match="data set with lagtime 3, got lagtime 7"):
         tiny_extrapolator().fit(data, temperature=[0.8] * 4)
+
+
+# ------------------------------------------------------------------ equilibrium draws
+
+
+def test_draws_are_enough_for_an_estimator_without_time(few_frames, tmp_path):
+    X, metadata = few_frames
+    states = [(x[:, 0] > 0).astype(int) for x in X]
+    answers = []
+    for dynamics in (True, False):
+        model = tiny_extrapolator(PCA(2)).fit(X, **metadata, states=states, dynamics=dynamics)
+        save(model, tmp_path / "draws.latflow")
+        answers.append(load(tmp_path / "draws.latflow").state_populations([0.8, 1.1]))
+    assert answers[0].equals(answers[1])
+    assert model.cross_check()["msm"].isna().all()
+    assert not model.cross_check()["frames"].isna().any()
+
+
+def test_draws_tell_densities_and_no_time_beside_walkers(three_hole):
+    X, temperature = three_hole["trajectories"], three_hole["temperature"]
+    rng = np.random.default_rng(0)
+    mixed = [*X[:8], rng.permutation(np.concatenate(X[8:16]))]
+    given = {"temperature": temperature[:9], "dynamics": [True] * 8 + [False]}
+    model = tiny_latf().fit(mixed, **given)
+    counts = np.bincount(np.concatenate(model.labels_), minlength=model.n_states_)
+    assert np.allclose(model.populations_[0], counts / counts.sum())
+    assert model.score(mixed, **given) == model.score(mixed[:8], temperature=temperature[:8])
+    assert model.score(mixed, **given) > model.score(mixed, temperature=given["temperature"]) + 0.1
+
+
+def test_draws_through_a_pipeline_and_through_stack(few_frames):
+    X, metadata = few_frames
+    dynamics = [True, False, True, True]
+    steps = make_pipeline(PerFrame(StandardScaler()), FromDeeptime(TICA(lagtime=2, dim=1)))
+    listed = tiny_extrapolator(steps).fit(X, **metadata, dynamics=dynamics)
+    rows, columns = stack(X, **metadata, dynamics=dynamics)
+    stacked = tiny_extrapolator(steps).fit(rows, **columns)
+    assert np.array_equal(listed.z_, stacked.z_)
+    without = tiny_extrapolator(steps).fit(X, **metadata)
+    assert np.abs(listed.z_ - without.z_).max() > 1e-3

@@ -769,6 +769,7 @@ class TemperatureExtrapolator(
         frame: ArrayLike | None = None,
         weights: object = None,
         states: object = None,
+        dynamics: object = True,
     ) -> pd.DataFrame:
         """Predict each temperature of some simulations without it, and compare.
 
@@ -777,7 +778,7 @@ class TemperatureExtrapolator(
         self._ensemble()
         frames = self._gather(
             X, reset=False, trajectory=trajectory, frame=frame, temperature=temperature,
-            weights=weights, energy=energy, states=states,
+            weights=weights, energy=energy, states=states, dynamics=dynamics,
         )  # fmt: skip
         return validate(self, frames)
 

@@ -111,6 +111,7 @@ def _judged_by(
     without.fit(
         kept.X, trajectory=kept.trajectory, frame=kept.frame, temperature=kept.temperature,
         weights=kept.weights, energy=kept.energy, states=kept.states,
+        dynamics=True if kept.dynamics is None else kept.dynamics,
     )  # fmt: skip
     return without, "left out"
 
