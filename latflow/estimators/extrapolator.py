@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
+from scipy.spatial import KDTree
 from scipy.special import logsumexp
 from sklearn.base import (
     BaseEstimator,
@@ -67,6 +68,7 @@ METHODS = ("enthalpy", "tilted", "mbar")
 INPUTS = ("features", "cvs")
 SUPPORT_QUANTILE = 1e-3
 MOST_JUDGED = 5000
+SAME_POINT = 1e-6  # farthest of a frame that is at a point, in standard deviations
 FEWEST_BOOTSTRAPS = 10
 N_NODES = 32  # inverse temperatures that the conditional flow is trained at
 JUDGED_A_NODE = 256
@@ -667,27 +669,28 @@ class TemperatureExtrapolator(
         Returns
         -------
         ndarray of shape (...)
-            Its minimum over these points is 0; NaN where the training frames do not reach (where
-            the pooled density is below its 0.001 quantile over them), and everywhere, with a
-            warning, at a temperature that is unsupported (see :meth:`support`).
+            0 where the density is highest among 5000 training frames, always the same ones, so that
+            it depends on no other point; lower where it is higher still. NaN where no training
+            frame is (where the pooled density is below its 0.001 quantile over them, and no frame
+            is at that point), and everywhere, with a warning, at a temperature that is unsupported
+            (see :meth:`support`).
         """
         check_option(unit, "unit", ENERGY_UNITS)
         ensemble, temperature = self._ensemble(), self._named(temperature)
         points = np.asarray(Z, dtype=np.float64)
         flat = points.reshape(-1, points.shape[-1]) if points.ndim else points
-        energy = -self.log_density(flat, temperature)
-        energy[self.pooled_log_density(flat) < self._support_level] = np.nan
+        frames = self.z_[thin(np.arange(len(self.z_)), MOST_JUDGED)]
+        energy = self.log_density(frames, temperature).max() - self.log_density(flat, temperature)
+        energy[self._unvisited(flat)] = np.nan
         if ensemble.at(temperature).support()["support"] == "unsupported":
             warn(
                 f"Temperature {temperature:g} is unsupported: too few training frames carry its "
                 "weight, so its free energies are NaN. Simulate nearer to it."
             )
             energy[:] = np.nan
-        if not np.isnan(energy).all():
-            energy -= np.nanmin(energy)
         if unit == "energy":
             energy *= self.units_.kt(temperature)
-        return energy.reshape(points.shape[:-1])
+        return np.asarray(energy.reshape(points.shape[:-1]))
 
     # -------------------------------------------------------------- the ensemble's answers
 
@@ -797,6 +800,18 @@ class TemperatureExtrapolator(
         if self.ensemble_ is None:
             raise ValueError(UNNAMED)
         return self.ensemble_
+
+    def _unvisited(self, points: FloatArray) -> BoolArray:
+        """Mark points where no training frame is."""
+        low = self.pooled_log_density(points) < self._support_level
+        if low.any():
+            scale = self.z_.std(axis=0)
+            scale[scale == 0] = 1.0
+            nearest, _ = KDTree(self.z_ / scale).query(
+                points[low] / scale, distance_upper_bound=SAME_POINT
+            )
+            low[low] = np.isinf(nearest)
+        return low
 
     def _in_range(self, temperature: float | None) -> float:
         low, high = self.temperature_range_

@@ -54,7 +54,7 @@ class Frames:
     origin : ndarray of int32 of shape (n_frames,)
         Which of these temperatures each frame was simulated at.
     weights : ndarray of shape (n_frames,)
-        Statistical weights, of mean 1.
+        Statistical weights, of mean 1 at each temperature.
     energy : ndarray of shape (n_frames,), or None
         Potential energy.
     initial_states, states : ndarray of shape (n_frames,), or None
@@ -361,7 +361,7 @@ def _checked_metadata(metadata: Mapping[str, Any], n_frames: int) -> dict[str, A
     return {
         "temperatures": temperatures,
         "origin": origin.astype(np.int32),
-        "weights": check_weights(known["weights"], n_frames),
+        "weights": _scaled(check_weights(known["weights"], n_frames), origin),
         "energy": None if energy is None else check_per_frame(energy, n_frames, "energy"),
         "initial_states": None
         if labels is None
@@ -371,6 +371,12 @@ def _checked_metadata(metadata: Mapping[str, Any], n_frames: int) -> dict[str, A
         else _labels(known["states"], n_frames, "states", least=0),
         "dynamics": frame_flags(known["dynamics"], n_frames),
     }
+
+
+def _scaled(weights: FloatArray, origin: IntArray) -> FloatArray:
+    """Return weights of mean 1 at each temperature: they have no scale between simulations."""
+    means = np.bincount(origin, weights) / np.bincount(origin)
+    return np.asarray(weights / np.where(means > 0, means, 1.0)[origin])
 
 
 def frame_flags(values: Any, n_frames: int) -> BoolArray | None:
