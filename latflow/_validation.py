@@ -43,6 +43,7 @@ __all__ = [
     "whole_or_nothing",
 ]
 
+ROUNDING = 1e-5  # between temperatures that are the same, as a fraction: of float32 and of logs
 INSIDE = ("latflow", "sklearn", "joblib", "contextlib")  # whose lines no warning points to
 
 
@@ -121,7 +122,13 @@ def check_range(values: object, name: str) -> tuple[float, float]:
 
 
 def check_temperatures(values: ArrayLike, n_frames: int) -> FloatArray:
-    """Return one positive, finite temperature per frame."""
+    """Return one positive, finite temperature per frame; those that rounding parts are one.
+
+    Warns
+    -----
+    UserWarning
+        Where temperatures differ by less than 1e-5 of themselves: names them.
+    """
     temperature = check_per_frame(values, n_frames, "temperature")
     wrong = temperature <= 0
     if wrong.any():
@@ -129,7 +136,26 @@ def check_temperatures(values: ArrayLike, n_frames: int) -> FloatArray:
             "Expected every `temperature` to be positive, "
             f"got {temperature[wrong][0]:g} at frame {np.flatnonzero(wrong)[0]}."
         )
-    return temperature
+    return _without_rounding(temperature)
+
+
+def _without_rounding(temperature: FloatArray) -> FloatArray:
+    """Return temperatures, of those that differ by rounding only the one of fewest digits."""
+    values, index = np.unique(temperature, return_inverse=True)
+    near = np.diff(values) <= ROUNDING * values[1:]
+    if not near.any():
+        return temperature
+    names, start = values.copy(), 0
+    for stop in range(1, len(values) + 1):
+        if stop < len(values) and values[stop] - values[start] <= ROUNDING * values[start]:
+            continue
+        names[start:stop] = min(values[start:stop], key=lambda value: len(f"{value:.12g}"))
+        start = stop
+    changed = np.flatnonzero(names != values)
+    told = ", ".join(f"{values[k]:.10g} as {names[k]:.10g}" for k in changed[:3])
+    more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
+    warn(f"Temperatures that differ by rounding only are one: {told}{more}.")
+    return names[index]
 
 
 def check_temperatures_for(method: str, temperatures: FloatArray, has_energy: bool) -> None:

@@ -71,6 +71,19 @@ class TestFromDeeptime:
         without = FromDeeptime(TICA(lagtime=4, dim=2)).fit(X)  # pairs across ends
         assert np.abs(without.transform(X) - stacked.transform(X)).max() > 0.1
 
+    def test_draws_are_left_out(self, walks: list[np.ndarray]) -> None:
+        timed = [k > 0 for k in range(len(walks))]
+        expected = TICA(lagtime=4, dim=1).fit_fetch(walks[1:])
+        X, metadata = stack(walks, dynamics=timed)
+        table = pd.DataFrame(X).set_index(pd.MultiIndex.from_frame(pd.DataFrame(metadata)))
+        for data, given in ((walks, {"dynamics": timed}), (X, metadata), (table, {})):
+            step = FromDeeptime(TICA(lagtime=4, dim=1)).fit(data, **given)
+            np.testing.assert_allclose(step._move(walks[0]), expected.transform(walks[0]))
+        with pytest.raises(ValueError, match="longer than lagtime=4"):
+            FromDeeptime(TICA(lagtime=4, dim=1)).fit(walks, dynamics=False)
+        whole = FromDeeptime(KMeans(2, fixed_seed=1)).fit(walks, dynamics=False)
+        assert whole.n_features_in_ == walks[0].shape[1]
+
     def test_gaps_are_ends(self, walks: list[np.ndarray]) -> None:
         kept = np.r_[0:30, 40:80]
         one = FromDeeptime(TICA(lagtime=4, dim=1)).fit(walks[0][kept], frame=kept)

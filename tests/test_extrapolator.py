@@ -23,6 +23,7 @@ from latflow import (
 )
 from latflow.datasets import make_three_hole, three_hole_density, three_hole_populations
 from latflow.metrics import jensen_shannon_to_density
+from latflow.thermodynamics import Ensemble
 
 METHODS = ("enthalpy", "tilted", "mbar")
 
@@ -168,16 +169,34 @@ def test_free_energy_has_units_a_zero_and_an_edge(by_method, method):
     model = by_method[method]
     z = model.z_[::50]
     in_kt = model.free_energy(z, 1.1, unit="kT")
-    assert np.nanmin(in_kt) == 0
-    assert np.allclose(model.free_energy(z, 1.1), 1.1 * in_kt, equal_nan=True)
-    known = np.isfinite(in_kt)
-    assert known.mean() > 0.98
-    gap = -model.log_density(z, 1.1)[known]
-    assert np.allclose(in_kt[known], gap - gap.min())
+    assert np.isfinite(in_kt).all()
+    assert np.allclose(model.free_energy(z, 1.1), 1.1 * in_kt)
+    gap = -model.log_density(z, 1.1)
+    assert np.allclose(in_kt - in_kt[0], gap - gap[0])
+    assert abs(model.free_energy(model.z_, 1.1).min()) < 0.1
     far = np.stack([z[0], z[0] + 1e3])
     assert np.isnan(model.free_energy(far, 1.1)).tolist() == [False, True]
     grid = z[:12].reshape(3, 4, 2)
     assert model.free_energy(grid, 1.1).shape == (3, 4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_free_energy_of_a_point_does_not_depend_on_the_others(by_method, latf, method):
+    points = by_method[method].z_[::500]
+    for model in (by_method[method], latf):
+        together = model.free_energy(points, 1.1)
+        alone = np.array([model.free_energy(point, 1.1) for point in points])
+        assert np.allclose(alone, together, rtol=1e-9, atol=1e-9)
+
+
+def test_free_energy_is_known_at_every_training_frame():
+    """Frames at few points, ties among them, and a point of one frame among 20,000."""
+    rng = np.random.default_rng(0)
+    X = [np.append(rng.choice([0.0, 1.0, 1.0, 3.0], size=999), 40.0 + t)[:, None] for t in (0, 1)]
+    model = tiny_extrapolator(PCA(1)).fit(X, temperature=[0.8, 1.2])
+    assert np.isfinite(model.free_energy(model.z_, 1.0)).all()
+    between = model.transform(np.array([[25.0], [90.0]]))
+    assert np.isnan(model.free_energy(between, 1.0)).all()
 
 
 def test_units_of_temperature_and_energy_cancel(three_hole):
@@ -222,6 +241,34 @@ def test_weights_of_frames_enter_populations_and_the_generator(three_hole, latf)
             X, temperature=temperature, energy=energy, weights=[8 * w for w in weights]
         )
         assert np.allclose(np.concatenate(scaled.frame_weights(1.1)), joined, rtol=1e-6)
+
+
+def test_weights_have_no_scale_between_temperatures(few_frames):
+    X, metadata = few_frames
+    rng = np.random.default_rng(0)
+    weights = [rng.uniform(0.5, 2.0, size=len(x)) for x in X]
+    hot = [
+        w * (1000.0 if t > 1 else 1.0)
+        for w, t in zip(weights, metadata["temperature"], strict=True)
+    ]
+    models = [tiny_extrapolator(tiny_latf()).fit(X, **metadata, weights=w) for w in (weights, hot)]
+    for a, b in zip(models[0].labels_, models[1].labels_, strict=True):
+        assert np.array_equal(a, b)
+    assert np.allclose(*(m.ensemble_.state_populations([0.8, 1.1, 1.4]) for m in models))
+    answers = [
+        Ensemble(metadata["energy"], metadata["temperature"], weights=w, boltzmann_constant=1.0)
+        for w in (weights, hot)
+    ]
+    assert np.allclose(*(np.concatenate(e.frame_weights(1.1)) for e in answers))
+
+
+def test_temperatures_that_rounding_parts_are_one(few_frames):
+    X, _ = few_frames
+    with pytest.warns(UserWarning, match=r"300\.1499939 as 300\.15\."):
+        model = tiny_latf().fit(X, temperature=[np.float32(300.15), 300.15, 420.0, 420.0])
+    assert model.temperatures_.tolist() == [300.15, 420.0]
+    exact = tiny_latf().fit(X, temperature=[300.15, 300.15, 420.0, 420.0])
+    assert np.array_equal(model.populations_, exact.populations_)
 
 
 def test_lists_and_stacked_arrays_agree(three_hole, latf, by_method):
@@ -408,3 +455,43 @@ def test_lagtime_of_a_data_set_of_pairs_must_agree(three_hole):
     data = TrajectoriesDataset.from_numpy(7, three_hole["trajectories"][:4])
     with pytest.raises(ValueError, match="data set with lagtime 3, got lagtime 7"):
         tiny_extrapolator().fit(data, temperature=[0.8] * 4)
+
+
+# ------------------------------------------------------------------ equilibrium draws
+
+
+def test_draws_are_enough_for_an_estimator_without_time(few_frames, tmp_path):
+    X, metadata = few_frames
+    states = [(x[:, 0] > 0).astype(int) for x in X]
+    answers = []
+    for dynamics in (True, False):
+        model = tiny_extrapolator(PCA(2)).fit(X, **metadata, states=states, dynamics=dynamics)
+        save(model, tmp_path / "draws.latflow")
+        answers.append(load(tmp_path / "draws.latflow").state_populations([0.8, 1.1]))
+    assert answers[0].equals(answers[1])
+    assert model.cross_check()["msm"].isna().all()
+    assert not model.cross_check()["frames"].isna().any()
+
+
+def test_draws_tell_densities_and_no_time_beside_walkers(three_hole):
+    X, temperature = three_hole["trajectories"], three_hole["temperature"]
+    rng = np.random.default_rng(0)
+    mixed = [*X[:8], rng.permutation(np.concatenate(X[8:16]))]
+    given = {"temperature": temperature[:9], "dynamics": [True] * 8 + [False]}
+    model = tiny_latf().fit(mixed, **given)
+    counts = np.bincount(np.concatenate(model.labels_), minlength=model.n_states_)
+    assert np.allclose(model.populations_[0], counts / counts.sum())
+    assert model.score(mixed, **given) == model.score(mixed[:8], temperature=temperature[:8])
+    assert model.score(mixed, **given) > model.score(mixed, temperature=given["temperature"]) + 0.1
+
+
+def test_draws_through_a_pipeline_and_through_stack(few_frames):
+    X, metadata = few_frames
+    dynamics = [True, False, True, True]
+    steps = make_pipeline(PerFrame(StandardScaler()), FromDeeptime(TICA(lagtime=2, dim=1)))
+    listed = tiny_extrapolator(steps).fit(X, **metadata, dynamics=dynamics)
+    rows, columns = stack(X, **metadata, dynamics=dynamics)
+    stacked = tiny_extrapolator(steps).fit(rows, **columns)
+    assert np.array_equal(listed.z_, stacked.z_)
+    without = tiny_extrapolator(steps).fit(X, **metadata)
+    assert np.abs(listed.z_ - without.z_).max() > 1e-3

@@ -680,3 +680,59 @@ def test_fit_takes_deeptime_datasets(model: LaTFEstimator, data: Any) -> None:
         np.concatenate([x[s] for x in data[0]]) for s in (slice(-LAGTIME), slice(LAGTIME, None))
     ]
     assert LaTFEstimator(**SETTINGS).fit(TimeLaggedDataset(*pairs)).score(data[0]) >= 1
+
+
+# ------------------------------------------------------------------ equilibrium draws
+
+
+def test_draws_give_no_pairs_and_no_segments() -> None:
+    X = clocks([9, 7, 12])
+    for dynamics in ([True, False, True], [np.ones(9), np.zeros(7), np.ones(12)]):
+        frames = gather(X, dynamics=dynamics)
+        assert len(frames) == 28
+        assert_clock_pairs(frames)
+        assert set(frames.X[frames.pairs(LAGTIME)[0], 0]) == {0.0, 2.0}
+        assert [set(frames.trajectory[rows]) for rows in frames.segments()] == [{0}, {2}]
+
+
+def test_a_list_and_a_stacked_array_mean_the_same_draws() -> None:
+    dynamics = [True, False, True]
+    X, rows = stack(clocks([9, 7, 12]), dynamics=dynamics)
+    same(gather(X, **rows), gather(clocks([9, 7, 12]), dynamics=dynamics))
+    order = np.random.default_rng(0).permutation(len(X))
+    mixed = gather(X[order], **{name: values[order] for name, values in rows.items()})
+    assert_clock_pairs(mixed)
+
+
+def test_a_level_of_an_index_names_draws() -> None:
+    X, rows = stack(clocks([9, 7]), dynamics=[True, False])
+    table = pd.DataFrame(X, index=pd.MultiIndex.from_arrays(list(rows.values()), names=list(rows)))
+    np.testing.assert_array_equal(gather(table).dynamics, rows["dynamics"])
+
+
+def test_draws_stay_draws_among_fewer_frames() -> None:
+    frames = gather(clocks([9, 7, 12]), dynamics=[True, False, True])
+    mask = frames.trajectory > 0
+    np.testing.assert_array_equal(frames.take(mask).dynamics, [False] * 7 + [True] * 12)
+    assert gather(clocks([9, 7]), dynamics=True).dynamics is None
+    assert not gather(clocks([9, 7]), dynamics=False).dynamics.any()
+
+
+def test_draws_are_not_warned_of_as_frames_without_a_pair() -> None:
+    gather(clocks([40, 2]), dynamics=[True, False]).pairs(LAGTIME)
+    with pytest.warns(UserWarning, match=r"1 of 2 trajectories \(2 frames\) gave no pair"):
+        gather(clocks([40, 2, 30]), dynamics=[True, True, False]).pairs(LAGTIME)
+
+
+@pytest.mark.parametrize("dynamics", ["no", 2, [True], [True, 0.5], [[True], False]])
+def test_dynamics_is_true_or_false(dynamics: Any) -> None:
+    with pytest.raises(ValueError, match="Expected `dynamics`"):
+        gather(clocks([9, 7]), dynamics=dynamics)
+
+
+def test_an_estimator_of_time_says_what_to_do_with_draws_alone() -> None:
+    with pytest.raises(ValueError, match=r"with dynamics, got equilibrium draws only.*walkers"):
+        LaTFEstimator(LAGTIME).fit(clocks([9, 7]), dynamics=False)
+    pairs = TimeLaggedDataset(np.zeros((5, 1)), np.zeros((5, 1)))
+    with pytest.raises(ValueError, match="with dynamics"):
+        LaTFEstimator(LAGTIME).fit(pairs, dynamics=False)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
+from scipy.spatial import KDTree
 from scipy.special import logsumexp
 from sklearn.base import (
     BaseEstimator,
@@ -54,6 +55,7 @@ from latflow.thermodynamics import (
 )
 from latflow.trajectories import (
     FRAME_METADATA,
+    SCORE_METADATA,
     Frames,
     gather_frames,
     list_aware,
@@ -66,6 +68,7 @@ METHODS = ("enthalpy", "tilted", "mbar")
 INPUTS = ("features", "cvs")
 SUPPORT_QUANTILE = 1e-3
 MOST_JUDGED = 5000
+SAME_POINT = 1e-6  # farthest of a frame that is at a point, in standard deviations
 FEWEST_BOOTSTRAPS = 10
 N_NODES = 32  # inverse temperatures that the conditional flow is trained at
 JUDGED_A_NODE = 256
@@ -186,7 +189,7 @@ class TemperatureExtrapolator(
     _own_states = False  # whether labels are the user's own, not the estimator's
 
     __metadata_request__fit = dict.fromkeys((*FRAME_METADATA, "energy", "states"), True)
-    __metadata_request__score = dict.fromkeys(FRAME_METADATA[:4], True) | {"sample_weight": None}
+    __metadata_request__score = dict.fromkeys(SCORE_METADATA, True) | {"sample_weight": None}
 
     def __init__(
         self,
@@ -233,6 +236,7 @@ class TemperatureExtrapolator(
         weights: object = None,
         initial_states: object = None,
         states: object = None,
+        dynamics: object = True,
     ) -> Self:
         """Fit the estimator, the frames' weights at any temperature and the generator.
 
@@ -247,8 +251,9 @@ class TemperatureExtrapolator(
             Potential energy of each frame, in units of boltzmann_constant times temperature
             (kJ/mol). Needed by "mbar"; with "enthalpy" :meth:`thermodynamics` gives MBAR's free
             energies, which need it, beside those without.
-        trajectory, frame, weights, initial_states
-            As for LaTFEstimator.fit.
+        trajectory, frame, weights, initial_states, dynamics
+            As for LaTFEstimator.fit; an estimator that needs no time, as PCA, takes frames of which
+            none has dynamics, too.
         states : list or array_like of int, optional
             State of each frame, from 0: labels of the user's own, for all questions about states.
             The estimator's `predict` if not given.
@@ -269,6 +274,7 @@ class TemperatureExtrapolator(
             frames = self._gather(
                 X, reset=True, trajectory=trajectory, frame=frame, temperature=temperature,
                 weights=weights, initial_states=initial_states, energy=energy, states=states,
+                dynamics=dynamics,
             )  # fmt: skip
             self.temperatures_ = frames.temperatures if frames.named else np.empty(0)
             check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
@@ -359,7 +365,9 @@ class TemperatureExtrapolator(
         if frames.feature_names is not None:
             X = pd.DataFrame(X, columns=frames.feature_names)
         if fit:
-            metadata = {name: getattr(frames, name) for name in ("trajectory", "frame", "weights")}
+            names = ("trajectory", "frame", "weights", "dynamics")
+            metadata = {name: getattr(frames, name) for name in names}
+            metadata["dynamics"] = True if frames.dynamics is None else frames.dynamics
             last.fit(X, **{k: v for k, v in metadata.items() if has_fit_parameter(last, k)})
         z = np.asarray(last.transform(X), dtype=np.float64).reshape(len(frames), -1)
         labels = np.asarray(last.predict(X), np.int64) if hasattr(last, "predict") else None
@@ -661,27 +669,28 @@ class TemperatureExtrapolator(
         Returns
         -------
         ndarray of shape (...)
-            Its minimum over these points is 0; NaN where the training frames do not reach (where
-            the pooled density is below its 0.001 quantile over them), and everywhere, with a
-            warning, at a temperature that is unsupported (see :meth:`support`).
+            0 where the density is highest among 5000 training frames, always the same ones, so that
+            it depends on no other point; lower where it is higher still. NaN where no training
+            frame is (where the pooled density is below its 0.001 quantile over them, and no frame
+            is at that point), and everywhere, with a warning, at a temperature that is unsupported
+            (see :meth:`support`).
         """
         check_option(unit, "unit", ENERGY_UNITS)
         ensemble, temperature = self._ensemble(), self._named(temperature)
         points = np.asarray(Z, dtype=np.float64)
         flat = points.reshape(-1, points.shape[-1]) if points.ndim else points
-        energy = -self.log_density(flat, temperature)
-        energy[self.pooled_log_density(flat) < self._support_level] = np.nan
+        frames = self.z_[thin(np.arange(len(self.z_)), MOST_JUDGED)]
+        energy = self.log_density(frames, temperature).max() - self.log_density(flat, temperature)
+        energy[self._unvisited(flat)] = np.nan
         if ensemble.at(temperature).support()["support"] == "unsupported":
             warn(
                 f"Temperature {temperature:g} is unsupported: too few training frames carry its "
                 "weight, so its free energies are NaN. Simulate nearer to it."
             )
             energy[:] = np.nan
-        if not np.isnan(energy).all():
-            energy -= np.nanmin(energy)
         if unit == "energy":
             energy *= self.units_.kt(temperature)
-        return energy.reshape(points.shape[:-1])
+        return np.asarray(energy.reshape(points.shape[:-1]))
 
     # -------------------------------------------------------------- the ensemble's answers
 
@@ -763,6 +772,7 @@ class TemperatureExtrapolator(
         frame: ArrayLike | None = None,
         weights: object = None,
         states: object = None,
+        dynamics: object = True,
     ) -> pd.DataFrame:
         """Predict each temperature of some simulations without it, and compare.
 
@@ -771,7 +781,7 @@ class TemperatureExtrapolator(
         self._ensemble()
         frames = self._gather(
             X, reset=False, trajectory=trajectory, frame=frame, temperature=temperature,
-            weights=weights, energy=energy, states=states,
+            weights=weights, energy=energy, states=states, dynamics=dynamics,
         )  # fmt: skip
         return validate(self, frames)
 
@@ -790,6 +800,18 @@ class TemperatureExtrapolator(
         if self.ensemble_ is None:
             raise ValueError(UNNAMED)
         return self.ensemble_
+
+    def _unvisited(self, points: FloatArray) -> BoolArray:
+        """Mark points where no training frame is."""
+        low = self.pooled_log_density(points) < self._support_level
+        if low.any():
+            scale = self.z_.std(axis=0)
+            scale[scale == 0] = 1.0
+            nearest, _ = KDTree(self.z_ / scale).query(
+                points[low] / scale, distance_upper_bound=SAME_POINT
+            )
+            low[low] = np.isinf(nearest)
+        return low
 
     def _in_range(self, temperature: float | None) -> float:
         low, high = self.temperature_range_

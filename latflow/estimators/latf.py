@@ -50,6 +50,7 @@ from latflow.nn.training import Plan, torch_for_fit
 from latflow.thermodynamics import Pool, block_populations
 from latflow.trajectories import (
     FRAME_METADATA,
+    SCORE_METADATA,
     Frames,
     Rows,
     check_rows,
@@ -61,6 +62,7 @@ from latflow.units import BOLTZMANN_CONSTANT, Units
 
 ENCODERS = ("linear", "mlp")
 ENERGY_UNITS = ("energy", "kT")
+N_COMPARED = 5000  # samples whose highest density is where a free energy is 0
 HEAT = 2  # rounds of refinement between two halvings of the `n_init` runs
 WORKING = 6e7  # bytes of blocks of rows that are being worked on
 
@@ -186,7 +188,7 @@ class LaTFEstimator(
     # requested by default, so that metadata ride through pipelines and searches on their own
     __metadata_request__fit = dict.fromkeys(FRAME_METADATA, True)
     # scikit-learn 1.9's Pipeline.score always hands on sample_weight=None: the name must be known
-    __metadata_request__score = dict.fromkeys(FRAME_METADATA[:4], True) | {"sample_weight": None}
+    __metadata_request__score = dict.fromkeys(SCORE_METADATA, True) | {"sample_weight": None}
 
     def __init__(
         self,
@@ -253,6 +255,7 @@ class LaTFEstimator(
         temperature: object = None,
         weights: object = None,
         initial_states: object = None,
+        dynamics: object = True,
     ) -> Self:
         """Learn collective variables, states and their equilibrium density.
 
@@ -269,9 +272,13 @@ class LaTFEstimator(
             Per trajectory (a number or one value per frame) for a list, per frame for an array;
             in K, or in units of energy with ``boltzmann_constant=1``.
         weights : list or array_like, optional
-            Statistical weight of each frame; only ratios count.
+            Statistical weight of each frame; only ratios at one temperature count.
         initial_states : list or array_like of int, optional
             Labels to start from.
+        dynamics : bool, or list or array_like of bool, default=True
+            False for equilibrium draws, whose order is not that of time, as frames that replica
+            exchange sorted by temperature: they tell the density and give no pairs. One for all,
+            or per trajectory (a list) or per frame (an array); some must have dynamics.
 
         Returns
         -------
@@ -287,6 +294,7 @@ class LaTFEstimator(
             frames = gather_frames(
                 self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
                 temperature=temperature, weights=weights, initial_states=initial_states,
+                dynamics=dynamics,
             )  # fmt: skip
             self._fit(frames)
         return self
@@ -538,6 +546,7 @@ class LaTFEstimator(
         frame: ArrayLike | None = None,
         temperature: object = None,
         weights: object = None,
+        dynamics: object = True,
         sample_weight: object = None,
     ) -> float:
         """Return the VAMP-2 score of the collective variables at `lagtime` on these frames.
@@ -549,6 +558,7 @@ class LaTFEstimator(
         frames = gather_frames(
             self, X, lagtime=self.lagtime, reset=False, trajectory=trajectory, frame=frame,
             temperature=temperature, weights=sample_weight if weights is None else weights,
+            dynamics=dynamics,
         )  # fmt: skip
         if self._knew_order and not frames.ordered:
             warn(
@@ -619,13 +629,14 @@ class LaTFEstimator(
         Returns
         -------
         ndarray of shape (...)
-            Its minimum over these points is 0.
+            0 where the density is highest among 5000 samples, always the same ones, so that it
+            depends on no other point; lower where it is higher still.
         """
         check_option(unit, "unit", ENERGY_UNITS)
         points = np.asarray(Z, dtype=np.float64)
         flat = points.reshape(-1, points.shape[-1]) if points.ndim else points
-        energy = -self.log_density(flat, temperature).reshape(points.shape[:-1])
-        energy -= energy.min()
+        highest = self.log_density(self.sample(N_COMPARED, temperature, 0), temperature).max()
+        energy = highest - self.log_density(flat, temperature).reshape(points.shape[:-1])
         if unit == "energy":
             energy *= self.units_.kt(temperature or self.reference_temperature_ or 1.0)
         return np.asarray(energy)

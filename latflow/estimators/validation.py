@@ -111,6 +111,7 @@ def _judged_by(
     without.fit(
         kept.X, trajectory=kept.trajectory, frame=kept.frame, temperature=kept.temperature,
         weights=kept.weights, energy=kept.energy, states=kept.states,
+        dynamics=True if kept.dynamics is None else kept.dynamics,
     )  # fmt: skip
     return without, "left out"
 
@@ -173,8 +174,9 @@ def _msm_populations(
     if model._order is None or model._cuts is None:
         raise ValueError("Expected a model of this version, got an older one: fit it anew.")
     origin, states = ensemble.pool.origin, ensemble.check_states()
-    segments = [rows for rows in np.split(model._order, model._cuts) if origin[rows[0]] == k]
-    if np.ptp(ensemble.pool.weights) > 0 or max(map(len, segments)) <= lagtime:
+    segments = np.split(model._order, model._cuts)
+    segments = [rows for rows in segments if len(rows) and origin[rows[0]] == k]
+    if np.ptp(ensemble.pool.weights) > 0 or max(map(len, segments), default=0) <= lagtime:
         return population, error
     markov = markov_model([states[rows] for rows in segments], lagtime, random_state=0)
     symbols = markov.prior.count_model.state_symbols

@@ -1,7 +1,8 @@
 """Scorers for scikit-learn's searches and cross-validation: higher is better.
 
-They request `trajectory`, `frame`, `temperature` and `weights` by themselves, where metadata
-routing is on; a plain function would get none of them. Lists of trajectories need no routing.
+They request `trajectory`, `frame`, `temperature`, `weights` and `dynamics` by themselves, where
+metadata routing is on; a plain function would get none of them. Lists of trajectories need no
+routing.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from latflow._validation import check_count
 from latflow.metrics.measures import jensen_shannon, vamp2
-from latflow.trajectories import Frames, gather_frames, read_index
+from latflow.trajectories import SCORE_METADATA, Frames, gather_frames, read_index
 
-METADATA = ("trajectory", "frame", "temperature", "weights")
 N_GENERATED = 20_000
 
 
@@ -53,7 +53,7 @@ class FrameScorer:
         X : list of array_like of shape (n_frames_i, n_features), or array_like
         y : ignored
         **metadata
-            `trajectory`, `frame`, `temperature`, `weights`, as for LaTFEstimator.fit.
+            `trajectory`, `frame`, `temperature`, `weights`, `dynamics`, as for LaTFEstimator.fit.
 
         Returns
         -------
@@ -61,10 +61,11 @@ class FrameScorer:
         """
         z = estimator.transform(X)
         if not isinstance(z, list):
-            metadata = dict.fromkeys(METADATA) | metadata
+            metadata = dict.fromkeys(SCORE_METADATA) | metadata
             ends = metadata.pop("trajectory"), metadata.pop("frame")
             trajectory, frame, metadata = read_index(X, *ends, metadata)
             metadata |= {"trajectory": trajectory, "frame": frame}
+            metadata["dynamics"] = True if metadata["dynamics"] is None else metadata["dynamics"]
             z = np.asarray(z)
         frames = gather_frames(BaseEstimator(), z, lagtime=self.lagtime, reset=True, **metadata)
         return float(self.measure(estimator, frames))
@@ -72,7 +73,7 @@ class FrameScorer:
     def get_metadata_routing(self) -> MetadataRequest:
         """Return what scikit-learn is to hand on."""
         request = MetadataRequest(owner=self)
-        for name in METADATA:
+        for name in SCORE_METADATA:
             request.score.add_request(param=name, alias=True)
         return request
 

@@ -1,5 +1,6 @@
 """Numbers from frames of a few temperatures at any other: weights, averages, states, errors."""
 
+from latflow.thermodynamics.connection import crossings
 from latflow.thermodynamics.ensemble import (
     COLDER,
     HOTTER,
@@ -29,6 +30,7 @@ from latflow.thermodynamics.routes import (
     log_linear_energies,
     reduced_at,
 )
+from latflow.thermodynamics.settling import Unsettled, settling
 from latflow.thermodynamics.support import CLASSES, role_of
 from latflow.thermodynamics.weighting import Snapshot, Weighting, averages
 
@@ -48,10 +50,12 @@ __all__ = [
     "Route",
     "Snapshot",
     "StateMoments",
+    "Unsettled",
     "Weighting",
     "averages",
     "block_populations",
     "curve_functions",
+    "crossings",
     "effective_sample_size",
     "free_energy_offsets",
     "heat_capacity",
@@ -60,6 +64,7 @@ __all__ = [
     "pool_of",
     "reduced_at",
     "role_of",
+    "settling",
     "state_differences",
     "state_moments",
 ]

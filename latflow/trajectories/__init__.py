@@ -16,6 +16,7 @@ from latflow.trajectories.containers import (
 from latflow.trajectories.features import FeatureList
 from latflow.trajectories.frames import (
     FRAME_METADATA,
+    SCORE_METADATA,
     Frames,
     check_rows,
     gather_frames,
@@ -35,6 +36,7 @@ from latflow.trajectories.windows import pool_rows, pools
 
 __all__ = [
     "FRAME_METADATA",
+    "SCORE_METADATA",
     "FeatureList",
     "Frames",
     "FromDeeptime",

@@ -17,15 +17,17 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from latflow._typing import BoolArray
 from latflow.trajectories.containers import (
     as_container,
     check_widths,
     concatenate,
     is_trajectory_list,
     list_aware,
+    per_frame,
     per_trajectory,
 )
-from latflow.trajectories.frames import read_index
+from latflow.trajectories.frames import frame_flags, read_index
 from latflow.trajectories.pairs import places
 
 
@@ -153,7 +155,7 @@ class FromDeeptime(
     [(500, 1), (500, 1)]
     """
 
-    __metadata_request__fit = dict.fromkeys(("trajectory", "frame"), True)
+    __metadata_request__fit = dict.fromkeys(("trajectory", "frame", "dynamics"), True)
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
@@ -165,6 +167,7 @@ class FromDeeptime(
         *,
         trajectory: ArrayLike | None = None,
         frame: ArrayLike | None = None,
+        dynamics: object = True,
     ) -> Self:
         """Fit a clone of the deeptime estimator.
 
@@ -174,6 +177,8 @@ class FromDeeptime(
         y : ignored
         trajectory, frame : array_like of shape (n_frames,), optional
             Trajectory id and place in it of each row of a stacked array.
+        dynamics : bool, or one a trajectory of a list, or one a row of an array, default=True
+            False for equilibrium draws, which an estimator with a lagtime leaves out.
 
         Returns
         -------
@@ -191,15 +196,21 @@ class FromDeeptime(
                     "Expected no `trajectory` or `frame` with a list of trajectories: the list "
                     "says both."
                 )
-            trajectory = np.repeat(np.arange(len(X)), [len(x) for x in X])
-        trajectory, frame, _ = read_index(X, trajectory, frame, {})
+            lengths = [len(x) for x in X]
+            trajectory = np.repeat(np.arange(len(X)), lengths)
+            if not isinstance(dynamics, bool):
+                dynamics = per_frame(dynamics, lengths, "dynamics")
+        trajectory, frame, levels = read_index(X, trajectory, frame, {})
+        dynamics = levels["dynamics"] if dynamics is True else dynamics
         frames = validate_data(self, _joined(X), dtype=np.float64, ensure_min_samples=2)
         estimator = clone(self.estimator)
         lagtime = getattr(estimator, "lagtime", None)
         if lagtime is None:
             data: Any = np.array(frames)  # its own copy: deeptime toggles the flags of its input
         else:
-            data = [piece for piece in _pieces(frames, trajectory, frame) if len(piece) > lagtime]
+            timed = frame_flags(dynamics, len(frames))
+            pieces = _pieces(frames, trajectory, frame, timed)
+            data = [piece for piece in pieces if len(piece) > lagtime]
             if not data:
                 raise ValueError(
                     f"Expected a trajectory longer than lagtime={lagtime} frames, got none "
@@ -246,10 +257,14 @@ def _joined(X: object) -> Any:
 
 
 def _pieces(
-    frames: NDArray[Any], trajectory: ArrayLike | None, frame: ArrayLike | None
+    frames: NDArray[Any],
+    trajectory: ArrayLike | None,
+    frame: ArrayLike | None,
+    timed: BoolArray | None,
 ) -> list[NDArray[Any]]:
-    """Cut stacked frames into gap-free trajectories in the order of time."""
+    """Cut stacked frames that have dynamics into gap-free trajectories in the order of time."""
     ids, place = places(len(frames), trajectory, frame)
     order = np.lexsort((place, ids))
+    order = order if timed is None else order[timed[order]]
     cut = (np.diff(ids[order]) != 0) | (np.diff(place[order]) != 1)
     return [np.array(frames[rows]) for rows in np.split(order, np.flatnonzero(cut) + 1)]

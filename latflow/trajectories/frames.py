@@ -29,8 +29,9 @@ from latflow.trajectories.containers import (
 from latflow.trajectories.pairs import lagged_pairs, places, time_blocks, time_segments
 from latflow.trajectories.rows import Rows, in_blocks, is_large, is_on_disk
 
-FRAME_METADATA = ("trajectory", "frame", "temperature", "weights", "initial_states")
-PER_FRAME = ("temperature", "weights", "initial_states", "energy", "states")
+FRAME_METADATA = ("trajectory", "frame", "temperature", "weights", "initial_states", "dynamics")
+SCORE_METADATA = tuple(name for name in FRAME_METADATA if name != "initial_states")
+PER_FRAME = ("temperature", "weights", "initial_states", "energy", "states", "dynamics")
 FEWEST_BLOCKS = 10
 
 T = TypeVar("T")
@@ -53,11 +54,14 @@ class Frames:
     origin : ndarray of int32 of shape (n_frames,)
         Which of these temperatures each frame was simulated at.
     weights : ndarray of shape (n_frames,)
-        Statistical weights, of mean 1.
+        Statistical weights, of mean 1 at each temperature.
     energy : ndarray of shape (n_frames,), or None
         Potential energy.
     initial_states, states : ndarray of shape (n_frames,), or None
         Labels to start learning from, and labels that are the user's own.
+    dynamics : ndarray of bool of shape (n_frames,), or None
+        Whether each frame is followed in time by the next of its trajectory; None where all are.
+        Frames without are equilibrium draws: they tell densities and nothing of time.
     ordered : bool
         Whether the caller said where trajectories begin and end.
     listed : bool
@@ -78,6 +82,7 @@ class Frames:
     energy: FloatArray | None = None
     initial_states: IntArray | None = None
     states: IntArray | None = None
+    dynamics: BoolArray | None = None
     ordered: bool = True
     listed: bool = False
     feature_names: NDArray[np.str_] | None = None
@@ -103,6 +108,11 @@ class Frames:
 
     # -------------------------------------------------------------- in time
 
+    def in_time(self) -> IntArray:
+        """Return the rows that have dynamics, walker by walker and in the order of time."""
+        order = np.lexsort((self.frame, self.trajectory))
+        return order if self.dynamics is None else order[self.dynamics[order]]
+
     def pairs(self, lagtime: int) -> tuple[IntArray, IntArray]:
         """Return rows (i, j) of all pairs one lagtime apart.
 
@@ -120,38 +130,51 @@ class Frames:
         """
         if self.bare_pairs is not None:
             return self.bare_pairs
-        pairs = lagged_pairs(
-            len(self), lagtime,
-            trajectory=self.trajectory, frame=self.frame, temperature=self.origin,
+        rows = slice(None) if self.dynamics is None else np.flatnonzero(self.dynamics)
+        trajectory = self.trajectory[rows]
+        if not len(trajectory):
+            raise ValueError(
+                "Expected a trajectory with dynamics, got equilibrium draws only "
+                "(dynamics=False), which tell nothing of time: give the continuous walkers, or "
+                "use an estimator that needs no time, as in "
+                "TemperatureExtrapolator(PCA(2)).fit(..., states=...)."
+            )
+        first, later = lagged_pairs(
+            len(trajectory), lagtime,
+            trajectory=trajectory, frame=self.frame[rows], temperature=self.origin[rows],
         )  # fmt: skip
-        self._check_pairs(len(pairs[0]), pairs[0], lagtime)
-        return pairs
+        self._check_pairs(trajectory, first, lagtime)
+        return (first, later) if isinstance(rows, slice) else (rows[first], rows[later])
 
-    def _check_pairs(self, n_pairs: int, first: IntArray, lagtime: int) -> None:
-        n_trajectories = int(self.trajectory.max()) + 1
+    def _check_pairs(self, trajectory: IntArray, first: IntArray, lagtime: int) -> None:
+        unused = np.bincount(trajectory) > 0
+        n_pairs, n_frames, n_trajectories = len(first), len(trajectory), int(unused.sum())
         if n_pairs == 0:
             raise ValueError(
                 f"Expected a trajectory longer than lagtime={lagtime} frames, got none with two "
-                f"frames that far apart and no gap between (n_samples={len(self)}, "
+                f"frames that far apart and no gap between (n_samples={n_frames}, "
                 f"n_features={self.X.shape[1]}, {n_trajectories} trajectories)."
             )
-        used = np.zeros(n_trajectories, dtype=bool)
-        used[self.trajectory[first]] = True
-        if not used.all():
-            lost = int(np.isin(self.trajectory, np.flatnonzero(~used)).sum())
+        unused[trajectory[first]] = False
+        if unused.any():
+            lost = int(unused[trajectory].sum())
             warn(
-                f"{int((~used).sum())} of {n_trajectories} trajectories ({lost} frames) gave no "
+                f"{int(unused.sum())} of {n_trajectories} trajectories ({lost} frames) gave no "
                 f"pair lagtime={lagtime} frames apart; they count for the density only."
             )
-        elif n_pairs < 0.5 * (len(self) - lagtime * n_trajectories):
+        elif n_pairs < 0.5 * (n_frames - lagtime * n_trajectories):
             warn(
-                f"Only {n_pairs} of {len(self)} frames have a partner lagtime={lagtime} frames "
+                f"Only {n_pairs} of {n_frames} frames have a partner lagtime={lagtime} frames "
                 "later: were the rows split at random (shuffle=True) or subsampled?"
             )
 
     def segments(self) -> list[IntArray]:
         """Return the rows of every gap-free piece of a trajectory at one temperature, in time."""
-        return time_segments(self.trajectory, self.frame, self.origin)
+        if self.dynamics is None:
+            return time_segments(self.trajectory, self.frame, self.origin)
+        rows = np.flatnonzero(self.dynamics)
+        walkers = (values[rows] for values in (self.trajectory, self.frame, self.origin))
+        return [rows[segment] for segment in time_segments(*walkers)]
 
     def blocks(self) -> IntArray:
         """Return blocks taken as independent, at least ten a temperature where frames allow.
@@ -270,6 +293,7 @@ def gather_frames(
     trajectory: ArrayLike | None = None,
     frame: ArrayLike | None = None,
     lagtime: int | None = None,
+    dynamics: Any = True,
     **metadata: Any,
 ) -> Frames:
     """Validate either convention of input and return its frames; nothing of the caller's changes.
@@ -284,6 +308,8 @@ def gather_frames(
     trajectory, frame : array_like of shape (n_frames,), optional
     lagtime : int, optional
         That a deeptime data set must have.
+    dynamics : bool, or one a trajectory of a list, or one a row of an array, default=True
+        False for equilibrium draws, whose order is not that of time.
     **metadata
         `temperature`, `weights`, `initial_states`, `energy`, `states`.
 
@@ -295,6 +321,8 @@ def gather_frames(
     """
     manifest = getattr(X, "manifest", None)
     bare_pairs = None
+    one_for_all = isinstance(dynamics, bool | np.bool_)
+    metadata["dynamics"] = None if one_for_all else dynamics
     if hasattr(X, "data_lagged") or hasattr(X, "subsets"):
         X, bare_pairs, metadata = _open_dataset(X, lagtime, metadata)
     X = as_container(X)
@@ -307,6 +335,8 @@ def gather_frames(
     ids, place = places(len(X), trajectory, frame)
     check_finite(X, ids if trajectory is None else np.asarray(trajectory), place)
     names = getattr(estimator, "feature_names_in_", None)
+    if one_for_all and not dynamics:
+        metadata["dynamics"], bare_pairs = dynamics, None
     return Frames(
         X=X,
         trajectory=ids,
@@ -331,7 +361,7 @@ def _checked_metadata(metadata: Mapping[str, Any], n_frames: int) -> dict[str, A
     return {
         "temperatures": temperatures,
         "origin": origin.astype(np.int32),
-        "weights": check_weights(known["weights"], n_frames),
+        "weights": _scaled(check_weights(known["weights"], n_frames), origin),
         "energy": None if energy is None else check_per_frame(energy, n_frames, "energy"),
         "initial_states": None
         if labels is None
@@ -339,7 +369,27 @@ def _checked_metadata(metadata: Mapping[str, Any], n_frames: int) -> dict[str, A
         "states": None
         if known["states"] is None
         else _labels(known["states"], n_frames, "states", least=0),
+        "dynamics": frame_flags(known["dynamics"], n_frames),
     }
+
+
+def _scaled(weights: FloatArray, origin: IntArray) -> FloatArray:
+    """Return weights of mean 1 at each temperature: they have no scale between simulations."""
+    means = np.bincount(origin, weights) / np.bincount(origin)
+    return np.asarray(weights / np.where(means > 0, means, 1.0)[origin])
+
+
+def frame_flags(values: Any, n_frames: int) -> BoolArray | None:
+    """Return whether each frame has dynamics, from one value for all or one each; None: all."""
+    if values is None:
+        return None
+    array = np.broadcast_to(values, n_frames) if np.ndim(values) == 0 else np.asarray(values)
+    if array.shape != (n_frames,) or not np.isin(array, (0, 1)).all():
+        raise ValueError(
+            "Expected `dynamics` to be True or False, or one of these per trajectory of a list, or "
+            f"per row of an array ({n_frames}), got shape {array.shape} of {array.dtype}."
+        )
+    return None if array.all() else array.astype(bool)
 
 
 def _labels(values: ArrayLike, n_frames: int, name: str, least: int | None = None) -> IntArray:

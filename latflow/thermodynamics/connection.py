@@ -1,0 +1,65 @@
+"""How often walkers were seen to go from one state to another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from latflow._typing import IntArray
+from latflow.trajectories import Frames
+
+
+def crossings(frames: Frames, states: IntArray, n_states: int, lagtime: int) -> IntArray:
+    """Count how often walkers go from each state to each other one, in each direction.
+
+    A trajectory is a walker; changes of its temperature do not break it, so that a walker that goes
+    from one state to another through hotter temperatures connects them. A visit shorter than one
+    lagtime is no visit: flicker at a border counts nothing. A crossing belongs to the temperature
+    at which the walker left the old state.
+
+    Parameters
+    ----------
+    frames : Frames
+    states : ndarray of int, shape (n_frames,)
+        State of each frame.
+    n_states : int
+    lagtime : int
+        In frames. For bare pairs, which are walkers of two frames, a visit is one frame.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_temperatures, n_states, n_states)
+        By temperature, the state that was left and the state that was reached; 0 from a state to
+        itself.
+
+    Examples
+    --------
+    >>> from sklearn.base import BaseEstimator
+    >>> from latflow.trajectories import gather_frames
+    >>> frames = gather_frames(BaseEstimator(), [[[0.0], [0.1], [1.0], [1.1]]], reset=True)
+    >>> crossings(frames, np.array([0, 0, 1, 1]), 2, lagtime=2).tolist()
+    [[[0, 1], [0, 0]]]
+    """
+    counts = np.zeros((len(frames.temperatures), n_states, n_states), dtype=np.int64)
+    left, reached = passages(frames, states, lagtime)
+    np.add.at(counts, (frames.origin[left], states[left], states[reached]), 1)
+    return counts
+
+
+def passages(frames: Frames, states: IntArray, lagtime: int) -> tuple[IntArray, IntArray]:
+    """Return, for every crossing, the last row of the old visit and the first of the new one.
+
+    Parameters are those of :func:`crossings`.
+    """
+    if frames.bare_pairs is not None:
+        first, later = frames.bare_pairs
+        apart = states[first] != states[later]
+        return first[apart], later[apart]
+    order = frames.in_time()
+    broken = (np.diff(frames.trajectory[order]) != 0) | (np.diff(frames.frame[order]) != 1)
+    turned = np.flatnonzero(broken | (np.diff(states[order]) != 0))
+    first, last = np.append(0, turned + 1), np.append(turned, len(order) - 1)
+    walker = np.append(0, np.cumsum(broken))[first]
+    stays = last - first + 1 >= lagtime
+    first, last, walker = order[first[stays]], order[last[stays]], walker[stays]
+    crossed = (walker[1:] == walker[:-1]) & (states[first[1:]] != states[last[:-1]])
+    return last[:-1][crossed], first[1:][crossed]
