@@ -9,6 +9,7 @@ import pytest
 from scipy.linalg import expm
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import cases
 import exact
 
 sys.path.pop(0)
@@ -99,7 +100,7 @@ def test_every_walk_of_the_lattice_polymer_is_there_once():
 
 @pytest.mark.parametrize("order", ["walkers", "sorted"])
 def test_replica_exchange_samples_every_temperature(order):
-    case = next(c for c in exact.CASES if c.exchange == order and c.known)
+    case = next(c for c in cases.CASES if c.exchange == order and c.known)
     system = replace(case.system(), crossing=1.0)
     rng = np.random.default_rng(3)
     runs = [case.simulate(60, rng) for _ in range(40)]
@@ -117,7 +118,7 @@ def _at(values, temperatures, t):
     return [v[np.broadcast_to(each, v.shape) == t] for v, each in pairs]
 
 
-@pytest.mark.parametrize("case", exact.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
 def test_cases_give_what_fit_takes(case):
     rng = np.random.default_rng(0)
     hidden = case.draw_hidden(0.5, rng)
@@ -132,3 +133,7 @@ def test_cases_give_what_fit_takes(case):
     )
     if case.kind == "apart":
         assert all(len(np.unique(states)) == 1 for states in data.states)
+
+
+def test_known_cases_overlap():
+    assert all(case.overlap > 0.03 for case in cases.CASES if case.known)
