@@ -87,6 +87,7 @@ def load(monkeypatch):
             "after / before",
         ),
         ("code_size.py", f"--root {ROOT}", "annotations with Any"),
+        ("truth.py", "--quick", "cannot be known (nothing crosses)"),
     ],
 )
 def test_benchmark_runs(script, options, expected):
