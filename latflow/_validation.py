@@ -163,10 +163,12 @@ def check_temperatures_for(method: str, temperatures: FloatArray, has_energy: bo
 
     No temperature at all is one unnamed one, which every method takes.
     """
-    if len(temperatures) == 1 and method != "tilted":
+    alone = len(temperatures) == 1 and method != "tilted"
+    if alone and not (method == "enthalpy" and has_energy):
         raise ValueError(
             f"Expected `temperature` to hold at least two values for method={method!r}, got "
-            f"{temperatures[0]:g} only: simulate a second one, or use LaTFEstimator."
+            f"{temperatures[0]:g} only: simulate a second one, or give the potential energy of "
+            "every frame as `energy` to method='enthalpy', which one temperature suffices for."
         )
     if method == "mbar" and len(temperatures) and not has_energy:
         raise ValueError(

@@ -13,7 +13,6 @@ from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow.estimators.seam import Standardised, features_of
 from latflow.nn.batches import Features, as_index, filled
 from latflow.nn.density_ratio import (
-    PLAN,
     Functions,
     LastLayer,
     Solution,
@@ -30,6 +29,9 @@ RIDGES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # on standardised units, in nats a fram
 HIGHER_RIDGES = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)  # of the functions after the first
 MOST_NUMBERS = 2**24  # of units that the last layer is solved on: more frames are thinned out
 LEAST_SCALE = 1e-8
+FACTOR_ROWS, FACTOR_DRAWS = 20_000, 12  # of the factor between energies and temperatures
+FACTOR_RIDGE = torch.tensor([1e-3], dtype=torch.float64)
+FACTOR_FLOOR = 0.03  # of its error: what an h that is linear in beta may be off
 
 
 class Learned(NamedTuple):
@@ -40,11 +42,17 @@ class Learned(NamedTuple):
     route : Curves
     bootstraps : list of Weighting
         What each bootstrap would have answered by.
+    offsets : ndarray of shape (n_temperatures,)
+        f_k as the classes have them, for temperatures that have nothing in common.
+    factor : tuple of float, or None
+        See :func:`_energy_factor`.
     history : list of dict
     """
 
     route: Curves
     bootstraps: list[Weighting]
+    offsets: FloatArray
+    factor: tuple[float, float] | None
     history: list[Record]
 
 
@@ -88,17 +96,21 @@ def learn_enthalpy(
     bootstraps: list[Weighting] = []
     routes: list[Curves] = []
     choice: _Choice | None = None
+    offsets, factor = np.zeros(len(pool.betas)), None
     with torch_for_fit(n_threads):
         x = features_of(v, torch.device("cpu"))
         for k in range(n_networks):
             fit = _fit(v, x, pool, held_out, energy, int(seeds[k]), choice)
             choice = fit.choice
+            if k == 0 and energy is not None and len(pool.betas) > 1:
+                factor = _energy_factor(fit, rng)
             n_draws = len(range(k, n_bootstraps, n_networks))
-            route, others = _solved(fit, v, pool, [pool.redrawn(rng) for _ in range(n_draws)])
+            draws = [pool.redrawn(rng) for _ in range(n_draws)]
+            route, offsets, others = _solved(fit, v, pool, draws)
             history += fit.history
             routes.append(route)
             bootstraps += others
-    return Learned(_mean(routes), bootstraps, history)
+    return Learned(_mean(routes), bootstraps, offsets, factor, history)
 
 
 def _mean(routes: list[Curves]) -> Curves:
@@ -111,8 +123,10 @@ def _mean(routes: list[Curves]) -> Curves:
 
 def _solved(
     fit: _Fit, v: Standardised, pool: Pool, draws: list[FloatArray]
-) -> tuple[Curves, list[Weighting]]:
+) -> tuple[Curves, FloatArray, list[Weighting]]:
     """Solve one network's last layer on all frames, and on bootstraps, each with its order.
+
+    The offsets are those of the former.
 
     The latter serve error bars only and are kept in single precision.
     """
@@ -128,7 +142,8 @@ def _solved(
         solved = Weighting.of(route.single(), f, reduced, pool.weights_of(times))
         log_base = solved.log_base.astype(np.float32)
         bootstraps.append(Weighting(route.single(), solved.log_counts, log_base, times=times))
-    return answer, bootstraps
+    log_counts = first[-1].f.numpy()
+    return answer, log_counts - np.log(pool.counts) + np.log(pool.counts[0]), bootstraps
 
 
 class _Choice(NamedTuple):
@@ -172,7 +187,9 @@ class _Fit:
         solutions: list[Solution] = []
         for o in (2, 3) if order == 3 else (order,):
             same = [one for one in start if one.order == o] or [*start] or solutions
-            solutions.append(self.problem.solve(used, self.choice.ridges[o], same[-1] if same else None))
+            solutions.append(
+                self.problem.solve(used, self.choice.ridges[o], same[-1] if same else None)
+            )
         return tuple(solutions)
 
     def curves(self, v: Standardised, solutions: list[tuple[Solution, ...]]) -> list[Curves]:
@@ -257,6 +274,52 @@ def _chosen(
         if order in orders:
             choice.losses[order] = pool.block_sums(losses.numpy()[:, None], rows)[:, 0]
     return choice
+
+
+def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
+    """Return what energies change by, in what the temperatures say that they should, and its error.
+
+    Temperatures alone tell a mean energy h of what is read. The mean energy of a temperature's own
+    frames goes with h, by a factor of 1: cov(U, h) / cov(h', h), with h and h' learned from two
+    halves of the blocks, so that the noise of one is not that of the other. Energies in another
+    unit give that unit, energies of other frames 0. The covariances of the temperatures add up by
+    the trapezoidal rule in beta, whose own error is a share of what they differ by.
+    """
+    problem, pool = fit.problem, fit.pool
+    rows = np.arange(0, len(fit.rows), max(1, len(fit.rows) // FACTOR_ROWS))
+    units, k = problem.units[rows], problem.k[rows]
+    classes = LastLayer(units, k, problem.functions.upto(1))
+    energy = torch.as_tensor(problem.energy)[rows]
+    step = np.abs(np.gradient(pool.betas)) if len(pool.betas) > 2 else np.ones(2)
+    tried, starts = [], [None, None]
+    for _ in range(FACTOR_DRAWS):
+        times = pool.redrawn(rng)
+        half = rng.random(pool.n_blocks) < 0.5
+        h = []
+        for part, chosen in enumerate((half, ~half)):
+            weights = pool.weights_of(times * chosen)[fit.rows][rows]
+            w = torch.from_numpy(weights)
+            starts[part] = classes.solve(w, FACTOR_RIDGE, starts[part])
+            h.append(units @ starts[part].slopes[:, 0])
+        w = torch.from_numpy(pool.weights_of(times)[fit.rows][rows])
+        sums = [_covariances(w * (k == j), energy, *h) for j in range(len(pool.betas))]
+        tried.append(torch.stack(sums).numpy())
+    both = np.array(tried)
+    total = np.einsum("dkc,k->dc", both, step)
+    factors = total[:, 0] / total[:, 1]
+    each = np.median(both[:, :, 0] / both[:, :, 1], axis=0)
+    systematic = np.ptp(each) / 6
+    error = np.sqrt(np.var(factors, ddof=1) + systematic**2 + FACTOR_FLOOR**2)
+    return float(np.median(factors)), float(error)
+
+
+def _covariances(
+    w: torch.Tensor, energy: torch.Tensor, h: torch.Tensor, other: torch.Tensor
+) -> torch.Tensor:
+    """Return the covariance of the energy with both h, the mean, and that of both with each other."""
+    w = w / w.sum()
+    u, a, b = (x - w @ x for x in (energy, h, other))
+    return torch.stack(((w * u) @ (a + b) / 2, (w * a) @ b))
 
 
 def _width(pool: Pool) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -44,6 +45,7 @@ from latflow.estimators.validation import cross_check, validate
 from latflow.nn.conditional import ConditionalDensity, train_conditional
 from latflow.nn.training import Plan, thin, torch_for_fit
 from latflow.thermodynamics import (
+    Curves,
     Energies,
     Ensemble,
     LogLinear,
@@ -51,7 +53,9 @@ from latflow.thermodynamics import (
     Pool,
     Route,
     Weighting,
+    hidden_heat_capacities,
     pool_of,
+    populations,
 )
 from latflow.trajectories import (
     FRAME_METADATA,
@@ -62,7 +66,7 @@ from latflow.trajectories import (
     per_trajectory,
     return_memory,
 )
-from latflow.units import BOLTZMANN_CONSTANT, Units
+from latflow.units import BOLTZMANN_CONSTANT, Units, with_error
 
 METHODS = ("enthalpy", "tilted", "mbar")
 INPUTS = ("features", "cvs")
@@ -70,6 +74,8 @@ SUPPORT_QUANTILE = 1e-3
 MOST_JUDGED = 5000
 SAME_POINT = 1e-6  # farthest of a frame that is at a point, in standard deviations
 FEWEST_BOOTSTRAPS = 10
+DISAGREE = 3.0  # errors that a user hears of
+N_COMPARED = 7  # temperatures at which two kinds of input are compared
 N_NODES = 32  # inverse temperatures that the conditional flow is trained at
 JUDGED_A_NODE = 256
 UNNAMED = (
@@ -414,28 +420,23 @@ class TemperatureExtrapolator(
         rng: np.random.Generator,
     ) -> Ensemble:
         """Learn or take each frame's reduced energy, and solve for the f_k."""
-        bootstraps: list[Weighting] = []
-        yardstick, capacities = None, None
-        route: Route
+        options: dict[str, Any] = {
+            "states": labels, "n_states": self.n_states_, "lagtime": self.lagtime_,
+            "energy": frames.energy, "temperature_range": self.temperature_range,
+        }  # fmt: skip
         if self.method == "enthalpy":
-            route, bootstraps = self._learn_enthalpy(frames, pool, held_out, rs, rng)
-            if len(self.temperatures_) == 2 and self.n_states_ > 1 and self.heat_capacity_prior:
-                capacities = np.full(self.n_states_, float(self.heat_capacity_prior))
             if frames.energy is not None:
-                yardstick = _mbar_or_none(frames.energy, pool)
-        elif self.method == "mbar":
+                options["yardstick"] = _mbar_or_none(frames.energy, pool)
+            return self._learn_enthalpy(frames, pool, held_out, rs, rng, options)
+        route: Route = LogLinear(np.zeros((len(frames), 1)), 0.0)
+        if self.method == "mbar":
             route = Energies(np.asarray(frames.energy))
         else:
             # of log p(z | T) only r^2 / (2 t) depends on temperature: h = k_B T_ref r^2 / 2
             kt = self.units_.kt(self._last.reference_temperature_ or 1.0)
             square = (self._last.to_prior(self.z_) ** 2).sum(axis=1, keepdims=True)
             route = LogLinear(kt * square / 2, 0.0)
-        return Ensemble.of(
-            Weighting.solved(route, pool), frames, self.units_,
-            states=labels, n_states=self.n_states_, bootstraps=bootstraps,
-            heat_capacities=capacities, yardstick=yardstick,
-            temperature_range=self.temperature_range,
-        )  # fmt: skip
+        return Ensemble.of(Weighting.solved(route, pool), frames, self.units_, **options)
 
     def _learn_enthalpy(
         self,
@@ -444,17 +445,43 @@ class TemperatureExtrapolator(
         held_out: BoolArray,
         rs: np.random.RandomState,
         rng: np.random.Generator,
-    ) -> tuple[Route, list[Weighting]]:
-        if self.enthalpy_input == "cvs":
-            frames = frames.with_features(self.z_)
-        mean, variance = frames.moments
-        v = seam.Standardised(frames.X, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
+        options: dict[str, Any],
+    ) -> Ensemble:
+        """Learn the reduced energies of what `enthalpy_input` names; compare with the other."""
         seeds = rs.randint(2**31 - 1, size=N_NETWORKS)
-        learned = learn_enthalpy(
-            v, pool, held_out, frames.energy, self.n_bootstraps, seeds, rng, self._n_threads
-        )
-        self.history_ += learned.history
-        return learned.route, learned.bootstraps
+
+        def ensemble_of(inputs: Frames) -> Ensemble:
+            mean, variance = inputs.moments
+            v = seam.Standardised(inputs.X, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
+            learned = learn_enthalpy(
+                v, pool, held_out, frames.energy, self.n_bootstraps, seeds, rng, self._n_threads
+            )
+            self.history_ += learned.history
+            _warn_of_factor(learned.factor)
+            capacities = self._hidden_heat_capacities(learned.route, frames, pool, options)
+            answer = Weighting.solved(learned.route, pool, apart=learned.offsets)
+            return Ensemble.of(
+                answer, frames, self.units_, bootstraps=learned.bootstraps,
+                heat_capacities=capacities, **options,
+            )  # fmt: skip
+
+        if self.enthalpy_input == "features":
+            return ensemble_of(frames)
+        answer = ensemble_of(frames.with_features(self.z_))
+        n = len(self.history_)
+        _warn_of_inputs(answer, ensemble_of(frames))
+        del self.history_[n:]
+        return answer
+
+    def _hidden_heat_capacities(
+        self, route: Curves, frames: Frames, pool: Pool, options: dict[str, Any]
+    ) -> FloatArray | None:
+        """Return what the prior leaves to every state, or None where the data fix it."""
+        measured = frames.energy is not None or route.coefficients.shape[1] > 1
+        if measured or self.n_states_ < 2 or not self.heat_capacity_prior:
+            return None
+        prior = float(self.heat_capacity_prior)
+        return hidden_heat_capacities(prior, pool, options["states"], self.n_states_)
 
     def _fit_density(self, held_out: BoolArray, seed: int) -> None:
         """Train the flow that reads the inverse temperature."""
@@ -755,6 +782,13 @@ class TemperatureExtrapolator(
         """
         return self._ensemble().melting_temperature(state)
 
+    def whole_system(self, temperatures: ArrayLike) -> pd.DataFrame:
+        """Return energy and heat capacity of the whole system, of what no feature shows too.
+
+        See :meth:`latflow.thermodynamics.Ensemble.whole_system`.
+        """
+        return self._ensemble().whole_system(temperatures)
+
     def support(self, temperatures: ArrayLike) -> pd.DataFrame:
         """Say how far the answers at each temperature can be trusted.
 
@@ -875,6 +909,39 @@ def _mbar_or_none(energy: FloatArray, pool: Pool) -> Weighting | None:
         return Weighting.solved(Energies(energy), pool)
     except ValueError:
         return None
+
+
+def _warn_of_factor(factor: tuple[float, float] | None) -> None:
+    """Say so where energies do not change with what is read as the temperatures tell."""
+    if factor is not None and abs(factor[0] - 1) > DISAGREE * factor[1]:
+        warn(
+            f"The energies change by {with_error(*factor)} of what the simulated temperatures say "
+            "that they should, where 1 is right: are `energy` and `boltzmann_constant` in the same "
+            "units (0.24 is kcal/mol), and is every energy that of its frame (0 is not)?"
+        )
+
+
+def _warn_of_inputs(answer: Ensemble, other: Ensemble) -> None:
+    """Say so where h of the variables and h of the features differ by more than their errors."""
+    if answer.states is None:
+        return
+    low, high = answer.temperature_range
+    betas = np.linspace(1 / high, 1 / low, N_COMPARED)
+    worst, sentence = DISAGREE, ""
+    for t in 1 / betas:
+        statistic = partial(populations, states=answer.states, n_states=answer.n_states)
+        (p, p_error), (q, q_error) = (e.estimate(float(t), statistic) for e in (answer, other))
+        z = np.abs(p - q) / np.maximum(np.hypot(p_error, q_error), np.finfo(float).tiny)
+        s = int(np.nanargmax(z))
+        if z[s] > worst:
+            worst = float(z[s])
+            sentence = (
+                f"With enthalpy_input='cvs' state {s} holds {with_error(p[s], p_error[s])} at "
+                f"{answer.units.named(float(t))}, with 'features' {with_error(q[s], q_error[s])}, "
+                f"{z[s]:.1f} errors apart: the features know more of the energy; prefer them."
+            )
+    if sentence:
+        warn(sentence)
 
 
 def weighted_draws(

@@ -336,9 +336,7 @@ class LastLayer:
             of_slopes = of_slopes + terms.gradient(slopes)
         return torch.cat((of_slopes.T.reshape(-1), -residual.sum(dim=0)[1:]))
 
-    def _curvature(
-        self, weights: Tensor, ridge: Tensor, p: Tensor, terms: _Terms | None
-    ) -> Tensor:
+    def _curvature(self, weights: Tensor, ridge: Tensor, p: Tensor, terms: _Terms | None) -> Tensor:
         """Return the second derivatives in slopes and f.
 
         For classes they are covariances of the logits' derivatives over p(k | v), over all rows.

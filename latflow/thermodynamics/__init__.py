@@ -9,13 +9,16 @@ from latflow.thermodynamics.ensemble import (
     MeltingTemperature,
     pool_of,
 )
+from latflow.thermodynamics.hidden import hidden_heat_capacities
 from latflow.thermodynamics.moments import (
     StateMoments,
     block_populations,
     heat_capacity,
+    populations,
     state_differences,
     state_moments,
 )
+from latflow.thermodynamics.observables import Observable
 from latflow.thermodynamics.offsets import free_energy_offsets
 from latflow.thermodynamics.pool import Pool, effective_sample_size
 from latflow.thermodynamics.routes import (
@@ -31,8 +34,9 @@ from latflow.thermodynamics.routes import (
     reduced_at,
 )
 from latflow.thermodynamics.settling import Unsettled, settling
-from latflow.thermodynamics.support import CLASSES, role_of
+from latflow.thermodynamics.support import CLASSES, Evidence, role_of
 from latflow.thermodynamics.weighting import Snapshot, Weighting, averages
+from latflow.thermodynamics.whole_system import WholeSystem
 
 __all__ = [
     "CLASSES",
@@ -45,13 +49,16 @@ __all__ = [
     "Ensemble",
     "Equilibrium",
     "LogLinear",
+    "Evidence",
     "MeltingTemperature",
+    "Observable",
     "Pool",
     "Route",
     "Snapshot",
     "StateMoments",
     "Unsettled",
     "Weighting",
+    "WholeSystem",
     "averages",
     "block_populations",
     "curve_functions",
@@ -59,9 +66,11 @@ __all__ = [
     "effective_sample_size",
     "free_energy_offsets",
     "heat_capacity",
+    "hidden_heat_capacities",
     "line_of_logarithm",
     "log_linear_energies",
     "pool_of",
+    "populations",
     "reduced_at",
     "role_of",
     "settling",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,10 +23,20 @@ from latflow._validation import (
     warn,
 )
 from latflow.thermodynamics.moments import populations, state_differences, state_moments
+from latflow.thermodynamics.observables import Observable
 from latflow.thermodynamics.pool import Pool, effective_sample_size
-from latflow.thermodynamics.routes import Curved, Energies, LogLinear, Route
-from latflow.thermodynamics.support import class_of, role_of
+from latflow.thermodynamics.routes import (
+    Bent,
+    Curved,
+    Curves,
+    Energies,
+    LogLinear,
+    Route,
+    line_of_logarithm,
+)
+from latflow.thermodynamics.support import Evidence, class_of, role_of
 from latflow.thermodynamics.weighting import Snapshot, Statistic, Weighting, averages
+from latflow.thermodynamics.whole_system import WholeSystem
 from latflow.trajectories import (
     Frames,
     as_container,
@@ -38,8 +48,8 @@ from latflow.units import BOLTZMANN_CONSTANT, Units
 
 QUANTITIES = ("free_energy", "energy", "entropy", "heat_capacity")
 COLDER, HOTTER = 0.8, 1.5  # default range of temperatures, in simulated ones
-LEAST_CHANGE = 0.02
 N_SEARCHED = 60
+DISAGREE = 3.0  # errors between two means of an observable that a user hears of
 
 
 class MeltingTemperature(NamedTuple):
@@ -124,7 +134,9 @@ class Ensemble:
     answer: Weighting
     bootstraps: tuple[Weighting, ...]
     heat_capacities: FloatArray | None
+    energy: FloatArray | None
     yardstick: Weighting | None
+    evidence: Evidence
 
     def __init__(
         self,
@@ -153,7 +165,8 @@ class Ensemble:
             route = LogLinear(coefficients, float(pool.betas.mean()))
         built = Ensemble.of(
             Weighting.solved(route, pool), frames, units,
-            states=frames.states, temperature_range=temperature_range,
+            states=frames.states, energy=coefficients[:, 0] if is_energy else None,
+            temperature_range=temperature_range,
         )  # fmt: skip
         vars(self).update(vars(built))
 
@@ -168,7 +181,9 @@ class Ensemble:
         n_states: int | None = None,
         bootstraps: Sequence[Weighting] = (),
         heat_capacities: FloatArray | None = None,
+        energy: FloatArray | None = None,
         yardstick: Weighting | None = None,
+        lagtime: int = 1,
         temperature_range: tuple[float, float] | None = None,
     ) -> Ensemble:
         """Build an ensemble from weightings that were solved before.
@@ -185,10 +200,14 @@ class Ensemble:
         bootstraps : sequence of Weighting
             What each bootstrap would have answered by: error bars are their spread.
         heat_capacities : ndarray of shape (n_states,), optional
-            One standard deviation of the heat capacity of every state that the frames at two
-            temperatures cannot show, in k_B; it is part of the error bars.
+            One standard deviation of the heat capacity of every state that frames cannot show, in
+            k_B; it is part of the error bars.
+        energy : ndarray of shape (n_frames,), optional
+            Potential energies, for energy and heat capacity of the whole system.
         yardstick : Weighting, optional
             MBAR with energies, shown beside the answer.
+        lagtime : int, default=1
+            In frames; a visit to a state that is shorter does not count as a crossing.
         temperature_range : tuple of float, optional
         """
         ensemble = cls.__new__(cls)
@@ -202,7 +221,9 @@ class Ensemble:
         ensemble.answer = answer
         ensemble.bootstraps = tuple(bootstraps)
         ensemble.heat_capacities = heat_capacities
+        ensemble.energy = energy
         ensemble.yardstick = yardstick
+        ensemble.evidence = Evidence.of(frames, answer, units, states, ensemble.n_states, lagtime)
         return ensemble
 
     def set_range(self, temperature_range: tuple[float, float] | None) -> None:
@@ -240,7 +261,8 @@ class Ensemble:
         """Return a statistic at a temperature and its standard error.
 
         The error is the spread of the bootstraps, or that of blocks where there are none, with
-        what each of the twins, perturbed by a heat capacity that the frames cannot show, adds.
+        what each of the twins adds: see :meth:`hidden`, and the kink that heat capacities have at
+        the border of the simulated range.
 
         Parameters
         ----------
@@ -257,18 +279,37 @@ class Ensemble:
         if self.bootstraps:
             others = [statistic(bootstrap.at(beta))[0] for bootstrap in self.bootstraps]
             error = np.std(others, axis=0, ddof=1)
-        for twin in self._twins():
-            error = np.hypot(error, statistic(twin.at(beta))[0] - value)
-        return value, error
+        route = self.answer.route
+        if isinstance(route, Curves) and route.border(beta) != beta:
+            error = np.hypot(error, statistic(self._twin(Bent(route)).at(beta))[0] - value)
+        return value, np.hypot(error, self.hidden(temperature, statistic, value))
 
-    def _twins(self) -> Iterator[Weighting]:
-        """Yield what would answer had one state one standard deviation more of heat capacity."""
+    def hidden(self, temperature: float, statistic: Statistic, value: FloatArray) -> FloatArray:
+        """Return what heat capacities that frames cannot show leave unknown of a statistic.
+
+        Every state in turn is given one standard deviation more of them; the changes of the
+        statistic from its value add in quadrature.
+        """
+        beta, total = self.units.beta(temperature), np.zeros_like(value)
         if self.heat_capacities is None or self.states is None:
-            return
-        for state, heat_capacity in enumerate(self.heat_capacities):
-            extra = np.where(self.states == state, heat_capacity, 0.0)
-            route = Curved(self.answer.route, extra, self.pool.betas)
-            yield Weighting(route, self.answer.log_counts, self.answer.log_base)
+            return total
+        line = line_of_logarithm(self.pool.betas)
+        for state in np.flatnonzero(self.heat_capacities):
+            extra = np.where(self.states == state, self.heat_capacities[state], 0.0)
+            twin = self._twin(Curved(self.answer.route, extra, line))
+            total = np.hypot(total, statistic(twin.at(beta))[0] - value)
+        return total
+
+    def _twin(self, route: Route) -> Weighting:
+        """Return the answer by another route that agrees with it at the simulated temperatures."""
+        return Weighting(route, self.answer.log_counts, self.answer.log_base)
+
+    @property
+    def _groups(self) -> IntArray:
+        """The states of all frames; one for all where there are none."""
+        if self.states is None:
+            return np.zeros(len(self.pool), dtype=np.int64)
+        return self.states
 
     # -------------------------------------------------------------- at several temperatures
 
@@ -286,8 +327,31 @@ class Ensemble:
         weights = self.at(temperature).weights
         return weights if self.lengths is None else np.split(weights, self.lengths.cumsum()[:-1])
 
+    def nearest_weights(self, temperature: float) -> Any:
+        """Return weights that prefer frames of the nearest simulated temperatures; they sum to 1.
+
+        Each state weighs what it does by :meth:`frame_weights`. Within it frames of one simulated
+        temperature alone count at that temperature, and those of the two around it in between, each
+        reweighted by itself and the nearer one counting more: what no feature shows is then as it
+        is at these temperatures.
+
+        Parameters
+        ----------
+        temperature : float
+
+        Returns
+        -------
+        ndarray of shape (n_frames,), or list of them for a list of trajectories
+        """
+        weights = self.at(temperature).nearest_weights
+        return weights if self.lengths is None else np.split(weights, self.lengths.cumsum()[:-1])
+
     def expectation(self, values: object, temperatures: ArrayLike) -> pd.DataFrame:
         """Return the expectation of a per-frame observable at each temperature.
+
+        It may depend on what no reduced energy reads: at a simulated temperature it is the mean of
+        that temperature's own frames in every state, or the reweighted mean of all frames where the
+        two agree within their errors; see :class:`~latflow.thermodynamics.Observable`.
 
         Parameters
         ----------
@@ -299,20 +363,85 @@ class Ensemble:
         -------
         DataFrame
             Index `temperature`, columns `value` and `standard_error`.
+
+        Warns
+        -----
+        UserWarning
+            Where the mean of a temperature's own frames differs from the reweighted one by more
+            than three errors, and by how much.
         """
+        observable, name = self._observable(values)
+        each = _each(temperatures)
+        rows = []
+        for t in each:
+            beta = self.units.beta(check_temperature(t))
+            value, error = observable.expectation(beta)
+            statistic = partial(averages, values=observable.values[:, None])
+            mean = self.answer.at(beta).weights @ observable.values
+            hidden = self.hidden(t, statistic, np.array([mean]))[0]
+            rows.append((value, float(np.hypot(error, hidden))))
+        self._warn_of_difference(observable, name)
+        return pd.DataFrame(
+            rows, columns=["value", "standard_error"], index=pd.Index(each, name="temperature")
+        )
+
+    def _observable(self, values: object) -> tuple[Observable, str]:
+        """Return a per-frame observable, and what a sentence calls it."""
+        name = getattr(values, "name", None)
         if self.lengths is not None:
             values = per_frame(values, [int(n) for n in self.lengths], "values")
-        column = check_per_frame(values, len(self.pool), "values")[:, None]
-        statistic = partial(averages, values=column)
+        column = check_per_frame(values, len(self.pool), "values")
+        observable = Observable(column, self.pool, self._groups, self.answer, self.bootstraps)
+        return observable, f"`{name}`" if name else "The observable"
+
+    def _warn_of_difference(self, observable: Observable, name: str) -> None:
+        difference, error = observable.disagreement()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            z = np.nan_to_num(np.abs(difference) / error, posinf=0.0)
+        if (z > DISAGREE).any():
+            k = int(np.argmax(z))
+            t = self.units.named(float(self.temperatures[k]))
+            warn(
+                f"{name} has at {t} a mean over its own frames that is {difference[k]:+.4g} off the "
+                f"mean of all frames reweighted, {z[k]:.1f} errors: it depends on what the features "
+                "do not show. Its values are those of own frames at simulated temperatures, "
+                "interpolated between and least certain outside."
+            )
+
+    def whole_system(self, temperatures: ArrayLike) -> pd.DataFrame:
+        """Return energy and heat capacity of the whole system, of what no feature shows too.
+
+        At simulated temperatures they are the mean and the fluctuation of the energies of their own
+        frames; see :class:`~latflow.thermodynamics.WholeSystem` for those between and outside.
+
+        Parameters
+        ----------
+        temperatures : float or array_like
+
+        Returns
+        -------
+        DataFrame
+            Index `temperature`; columns `energy`, `energy_error`, `heat_capacity` and
+            `heat_capacity_error`, configurational, in kJ/mol and kJ/mol/K with the default
+            `boltzmann_constant`.
+
+        Raises
+        ------
+        ValueError
+            For a model that was given no energies.
+        """
+        if self.energy is None:
+            raise ValueError(
+                "Expected a model that knows the potential energy of every frame, got one without: "
+                "give it as `energy` to fit."
+            )
+        system = WholeSystem(self.energy, self.pool, self._groups, self.answer, self.bootstraps)
         each = _each(temperatures)
-        rows = [self.estimate(t, statistic) for t in each]
-        return pd.DataFrame(
-            {
-                "value": [float(mean[0]) for mean, _ in rows],
-                "standard_error": [float(error[0]) for _, error in rows],
-            },
-            index=pd.Index(each, name="temperature"),
-        )
+        unit = np.array([1.0, self.units.boltzmann_constant])
+        answers = [system.at(self.units.beta(check_temperature(t))) for t in each]
+        rows = [np.stack([value * unit, error * unit], axis=1).ravel() for value, error in answers]
+        columns = ["energy", "energy_error", "heat_capacity", "heat_capacity_error"]
+        return pd.DataFrame(rows, columns=columns, index=pd.Index(each, name="temperature"))
 
     def state_populations(self, temperatures: ArrayLike) -> pd.DataFrame:
         """Return the population of every state at each temperature.
@@ -324,9 +453,11 @@ class Ensemble:
         Returns
         -------
         DataFrame
-            Index (`temperature`, `state`), columns `population` and `standard_error`.
+            Index (`temperature`, `state`), columns `population` and `standard_error`. NaN where
+            nothing is known of them, as no simulation crosses from one state to another or
+            simulated temperatures do not overlap; a warning says why.
         """
-        return self._tables(temperatures, lambda at: at.state_populations())
+        return self._known(self._tables(temperatures, lambda at: at.state_populations()))
 
     def thermodynamics(
         self, temperatures: ArrayLike, *, reference: int | None = None
@@ -347,13 +478,16 @@ class Ensemble:
         -------
         DataFrame
             Index (`temperature`, `state`); columns `free_energy`, `energy`, `entropy` and
-            `heat_capacity`, each also with `_error`, a standard error; in kJ/mol and kJ/mol/K with
-            the default `boltzmann_constant`. At constant pressure energy is the enthalpy and
-            free energy Gibbs'. NaN for a state that is empty or that has nothing to be compared
-            with. With energies beside a learned h, also `free_energy_mbar`,
-            `free_energy_mbar_error` and `free_energy_difference`, the learned value less MBAR's.
+            `heat_capacity`, each also with `_error`, a standard error, and `heat_capacity_prior`,
+            the part of the heat capacity's error that no frame shows, which is assumed; in kJ/mol
+            and kJ/mol/K with the default `boltzmann_constant`. At constant pressure energy is the
+            enthalpy and free energy Gibbs'. NaN for a state that is empty or that has nothing to be
+            compared with, and where nothing is known as for :meth:`state_populations`. With
+            energies also `free_energy_mbar`, `free_energy_mbar_error` and
+            `free_energy_difference`, the learned value less MBAR's.
         """
-        return self._tables(temperatures, lambda at: at.thermodynamics(reference=reference))
+        table = self._tables(temperatures, lambda at: at.thermodynamics(reference=reference))
+        return self._known(table)
 
     def support(self, temperatures: ArrayLike) -> pd.DataFrame:
         """Say how far the answers at each temperature can be trusted.
@@ -368,14 +502,18 @@ class Ensemble:
             Index `temperature`; columns
 
             - `effective_sample_size`: Kish's, of the frames' weights;
-            - `overlap`: the same as a fraction of that at the nearest simulated temperature;
+            - `effective_fraction`: the same as a fraction of that at the nearest simulated temperature;
             - `role`: "simulated", "between" or "beyond" the simulated temperatures;
-            - `spread`: largest standard deviation, over the bootstraps, of the change of a
-              population from the nearest simulated temperature, as a fraction of the largest
-              change (of 0.02 at least); NaN without bootstraps;
-            - `support`: "supported" between the simulated temperatures with an overlap of at least
-              0.9, "extrapolated" where the overlap is at least 0.05 and the spread at most 0.5,
-              "unsupported" otherwise. docs/trust.md says what these classes are worth.
+            - `overlap`: least overlap of the two simulated temperatures around it, or of the two
+              outermost ones beyond, by MBAR's overlap matrix of learned memberships; NaN for one;
+            - `crossings`: how often simulations went from one state to another each way, on the
+              worst step of the best way between states that matter there; NaN without states;
+            - `spread`: largest standard error of a population; NaN without states;
+            - `support`: "supported" inside the simulated range with a spread of at most 0.02 and
+              ten crossings, "extrapolated" with less, "unsupported" where an answer was never
+              observed, where simulations had not settled, the effective fraction is below 0.05 or the spread
+              above 0.25; docs/trust.md says what these classes are worth;
+            - `reason`: why, in words.
         """
         each = _each(temperatures)
         rows = [self.at(t).support() for t in each]
@@ -394,8 +532,9 @@ class Ensemble:
         Returns
         -------
         MeltingTemperature
-            (temperature, standard_error, slope); NaN where the population does not cross one half,
-            and a warning says so. The error is the free energy's there over its slope.
+            (temperature, standard_error, slope); NaN where the population does not cross one half
+            or nothing supports an answer there (see :meth:`support`), and a warning says so. The
+            error is the free energy's there over its slope.
 
         Raises
         ------
@@ -407,6 +546,7 @@ class Ensemble:
         others = _others(state, self.n_states)
         if not others:
             raise ValueError("Expected a model with two states or more, got one with one state.")
+        nowhere = MeltingTemperature(np.nan, np.nan, np.nan)
         t = self._melting_point(state)
         if np.isnan(t):
             low, high = self.temperature_range
@@ -414,7 +554,14 @@ class Ensemble:
                 f"The population of state {state} does not cross one half between temperatures "
                 f"{low:g} and {high:g}: it has no melting temperature there."
             )
-            return MeltingTemperature(np.nan, np.nan, np.nan)
+            return nowhere
+        support = self.at(t).support()
+        if support["support"] == "unsupported":
+            warn(
+                f"State {state} seems to melt at {self.units.named(t)}, but nothing supports an "
+                f"answer there, so its melting temperature is NaN: {support['reason']}."
+            )
+            return nowhere
         statistic = partial(_differences, ensemble=self, temperature=t, pairs=[(state, others)])
         (values,), (errors,) = self.estimate(t, statistic)
         # d (F / k_B T) / dT = -U / (k_B T^2), and p (1 - p) = 1/4 there
@@ -448,6 +595,20 @@ class Ensemble:
                 "`states`."
             )
         return self.states
+
+    def _known(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table with NaN at temperatures where nothing is known; warn, and say why."""
+        at = table.index.get_level_values("temperature")
+        reasons: dict[str, list[float]] = {}
+        for t in at.unique():
+            reason = self.evidence.unknown(float(t), self.temperatures)
+            if reason is not None:
+                reasons.setdefault(reason, []).append(float(t))
+                table.loc[at == t] = np.nan
+        for reason, unknown in reasons.items():
+            names = ", ".join(f"{t:g}" for t in unknown)
+            warn(f"Populations at temperatures {names} are not known and NaN: {reason}.")
+        return table
 
     def _tables(
         self, temperatures: ArrayLike, answer: Callable[[Equilibrium], pd.DataFrame]
@@ -504,6 +665,8 @@ class Equilibrium:
         value, error = ensemble.estimate(self.temperature, statistic)
         names = [*QUANTITIES, *(f"{name}_error" for name in QUANTITIES)]
         columns = dict(zip(names, np.hstack([value, error]).T, strict=True))
+        hidden = ensemble.hidden(self.temperature, statistic, value)
+        columns["heat_capacity_prior"] = hidden[:, -1]
         if ensemble.yardstick is not None:
             beta = ensemble.units.beta(self.temperature)
             mbar, mbar_error = (x[:, 0] for x in statistic(ensemble.yardstick.at(beta)))
@@ -512,40 +675,66 @@ class Equilibrium:
         return pd.DataFrame(columns, index=pd.RangeIndex(n_states, name="state"))
 
     def support(self) -> dict[str, float | str]:
-        """Return effective sample size, overlap, role, spread and class of support."""
-        simulated = self.ensemble.temperatures
+        """Return what :meth:`Ensemble.support` has in a row."""
+        ensemble, evidence = self.ensemble, self.ensemble.evidence
+        simulated = ensemble.temperatures
         nearest = float(simulated[np.argmin(np.abs(1 / simulated - 1 / self.temperature))])
         size = self.effective_sample_size
-        overlap = size / self.ensemble.at(nearest).effective_sample_size
-        role, spread = role_of(self.temperature, simulated), self._spread(nearest)
+        fraction = size / ensemble.at(nearest).effective_sample_size
+        role, spread, crossings = role_of(self.temperature, simulated), np.nan, np.nan
+        if ensemble.states is not None:
+            statistic = partial(populations, states=ensemble.states, n_states=ensemble.n_states)
+            value, error = ensemble.estimate(self.temperature, statistic)
+            spread, crossings = float(np.nanmax(error)), evidence.bottleneck(value)
+        verdict, reason = class_of(role, fraction, spread, crossings, evidence.unsettled)
+        unknown = evidence.unknown(self.temperature, simulated)
+        if unknown is not None:
+            verdict, reason = "unsupported", unknown
+        elif evidence.drawn:
+            reason += "; no crossings are counted among equilibrium draws"
         return {
             "effective_sample_size": size,
-            "overlap": overlap,
+            "effective_fraction": fraction,
             "role": role,
+            "overlap": evidence.shared(self.temperature, simulated),
+            "crossings": crossings,
             "spread": spread,
-            "support": class_of(role, overlap, spread),
+            "support": verdict,
+            "reason": reason,
         }
+
+    @property
+    def nearest_weights(self) -> FloatArray:
+        """Weight of every frame, those of the nearest temperatures preferred; they sum to 1."""
+        ensemble, pool = self.ensemble, self.ensemble.pool
+        beta = ensemble.units.beta(self.temperature)
+        order = np.argsort(pool.betas)
+        betas, states = pool.betas[order], ensemble._groups
+        u = ensemble.answer.route.reduced(beta)
+        population = np.bincount(states, self.weights)
+        weights = np.zeros(len(pool))
+        share = np.zeros(len(population))
+        for k, origin in enumerate(order):
+            hat = float(np.interp(beta, betas, np.arange(len(betas)) == k))
+            rows = np.flatnonzero(pool.origin == origin) if hat else np.empty(0, np.int64)
+            if not len(rows):
+                continue
+            change = ensemble.answer.route.reduced(float(pool.betas[origin]))[rows] - u[rows]
+            alone = pool.weights[rows] * np.exp(change - change.max())
+            total = np.bincount(states[rows], alone, minlength=len(population))
+            seen = total > 0
+            share += hat * seen
+            weights[rows] = hat * alone / np.where(seen, total, 1)[states[rows]]
+        # a state that the nearest temperatures have no frame of keeps its frames of all
+        weights = np.where(share[states] > 0, weights, self.weights)
+        share = np.bincount(states, weights, minlength=len(population))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            factor = np.nan_to_num(population / share, posinf=0.0)
+        return np.asarray(weights * factor[states])
 
     @property
     def _snapshot(self) -> Snapshot:
         return self.ensemble.answer.at(self.ensemble.units.beta(self.temperature))
-
-    def _spread(self, nearest: float) -> float:
-        """Return the bootstraps' spread of the change of populations, as a fraction of it."""
-        ensemble = self.ensemble
-        if not ensemble.bootstraps or ensemble.states is None:
-            return np.nan
-
-        def values(temperature: float) -> FloatArray:
-            beta = ensemble.units.beta(temperature)
-            snapshots = [bootstrap.at(beta) for bootstrap in ensemble.bootstraps]
-            return np.array(
-                [populations(s, ensemble.check_states(), ensemble.n_states)[0] for s in snapshots]
-            )
-
-        change = values(self.temperature) - values(nearest)
-        size = max(np.abs(change.mean(axis=0)).max(), LEAST_CHANGE)
-        return float(change.std(axis=0, ddof=1).max() / size)
 
 
 def pool_of(frames: Frames, units: Units) -> Pool:

@@ -71,9 +71,7 @@ class Observable:
         """
         weights, values = self._sums
         origin = self.pool.strata[1]
-        member = np.eye(len(self.pool.betas))[origin] * (
-            1.0 if times is None else times[:, None]
-        )
+        member = np.eye(len(self.pool.betas))[origin] * (1.0 if times is None else times[:, None])
         with np.errstate(invalid="ignore"):
             return np.asarray((member.T @ values) / (member.T @ weights))
 

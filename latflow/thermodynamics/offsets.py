@@ -14,7 +14,11 @@ FEWEST_SHARED = 1e-2
 
 
 def free_energy_offsets(
-    reduced: ArrayLike, counts: ArrayLike, weights: ArrayLike | None = None
+    reduced: ArrayLike,
+    counts: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    apart: ArrayLike | None = None,
 ) -> FloatArray:
     """Solve for the f_k that make every temperature's weights sum to the same.
 
@@ -30,6 +34,9 @@ def free_energy_offsets(
         The weight N_k of the frames simulated at each temperature.
     weights : array_like of shape (n_frames,), optional
         Statistical weight of each frame; equal if not given.
+    apart : array_like of shape (n_temperatures,), optional
+        What is returned where the temperatures have too little in common; a ValueError if not
+        given.
 
     Returns
     -------
@@ -59,6 +66,8 @@ def free_energy_offsets(
     common = np.linalg.eigvalsh(problem.hessian(solution.x))[0] * len(u)
     converged = np.isfinite(solution.x).all() and np.abs(solution.jac).max() <= 1e-6
     if not converged or common < FEWEST_SHARED:
+        if apart is not None:
+            return np.asarray(apart, dtype=np.float64)
         raise ValueError(
             "Expected simulated temperatures that visit common regions, got no finite free energy "
             "between them: simulate a temperature in between."

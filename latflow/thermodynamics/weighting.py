@@ -40,10 +40,14 @@ class Weighting:
     times: FloatArray | None = None
 
     @classmethod
-    def solved(cls, route: Route, pool: Pool) -> Weighting:
-        """Solve for the f_k of a route on the pooled frames."""
+    def solved(cls, route: Route, pool: Pool, apart: FloatArray | None = None) -> Weighting:
+        """Solve for the f_k of a route on the pooled frames.
+
+        Where the temperatures have too little in common for that, they are `apart`, or a ValueError
+        says so.
+        """
         u = reduced_at(route, pool.betas)
-        offsets = free_energy_offsets(u, pool.counts, pool.weights)
+        offsets = free_energy_offsets(u, pool.counts, pool.weights, apart=apart)
         return cls.of(route, np.log(pool.counts) + offsets, u, pool.weights, pool)
 
     @classmethod
