@@ -186,10 +186,9 @@ class _Fit:
         used = torch.from_numpy(weights[self.rows])
         solutions: list[Solution] = []
         for o in (2, 3) if order == 3 else (order,):
-            same = [one for one in start if one.order == o] or [*start] or solutions
-            solutions.append(
-                self.problem.solve(used, self.choice.ridges[o], same[-1] if same else None)
-            )
+            near = [one for one in start if one.order == o] or [*start] or solutions
+            begin = near[-1] if near else None
+            solutions.append(self.problem.solve(used, self.choice.ridges[o], begin))
         return tuple(solutions)
 
     def curves(self, v: Standardised, solutions: list[tuple[Solution, ...]]) -> list[Curves]:
@@ -291,17 +290,14 @@ def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
     classes = LastLayer(units, k, problem.functions.upto(1))
     energy = torch.as_tensor(problem.energy)[rows]
     step = np.abs(np.gradient(pool.betas)) if len(pool.betas) > 2 else np.ones(2)
-    tried, starts = [], [None, None]
+    tried = []
     for _ in range(FACTOR_DRAWS):
-        times = pool.redrawn(rng)
-        half = rng.random(pool.n_blocks) < 0.5
-        h = []
-        for part, chosen in enumerate((half, ~half)):
-            weights = pool.weights_of(times * chosen)[fit.rows][rows]
-            w = torch.from_numpy(weights)
-            starts[part] = classes.solve(w, FACTOR_RIDGE, starts[part])
-            h.append(units @ starts[part].slopes[:, 0])
-        w = torch.from_numpy(pool.weights_of(times)[fit.rows][rows])
+        half = pool.halved(rng)
+        drawn = [pool.weights_of(chosen)[fit.rows[rows]] for chosen in (half, 1 - half)]
+        parts = [torch.from_numpy(weights) for weights in drawn]
+        solutions = [classes.solve(weights, FACTOR_RIDGE) for weights in parts]
+        h = [units @ solution.slopes[:, 0] for solution in solutions]
+        w = sum(parts)
         sums = [_covariances(w * (k == j), energy, *h) for j in range(len(pool.betas))]
         tried.append(torch.stack(sums).numpy())
     both = np.array(tried)
@@ -316,7 +312,7 @@ def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
 def _covariances(
     w: torch.Tensor, energy: torch.Tensor, h: torch.Tensor, other: torch.Tensor
 ) -> torch.Tensor:
-    """Return the covariance of the energy with both h, the mean, and that of both with each other."""
+    """Return the energy's covariance with the mean of both h, and theirs with each other."""
     w = w / w.sum()
     u, a, b = (x - w @ x for x in (energy, h, other))
     return torch.stack(((w * u) @ (a + b) / 2, (w * a) @ b))

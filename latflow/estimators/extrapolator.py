@@ -45,7 +45,6 @@ from latflow.estimators.validation import cross_check, validate
 from latflow.nn.conditional import ConditionalDensity, train_conditional
 from latflow.nn.training import Plan, thin, torch_for_fit
 from latflow.thermodynamics import (
-    Curves,
     Energies,
     Ensemble,
     LogLinear,
@@ -458,7 +457,12 @@ class TemperatureExtrapolator(
             )
             self.history_ += learned.history
             _warn_of_factor(learned.factor)
-            capacities = self._hidden_heat_capacities(learned.route, frames, pool, options)
+            capacities = None
+            if self.heat_capacity_prior and self.n_states_ > 1:
+                capacities = hidden_heat_capacities(
+                    float(self.heat_capacity_prior), pool, options["states"], self.n_states_,
+                    energy=frames.energy, bootstraps=learned.bootstraps,
+                )  # fmt: skip
             answer = Weighting.solved(learned.route, pool, apart=learned.offsets)
             return Ensemble.of(
                 answer, frames, self.units_, bootstraps=learned.bootstraps,
@@ -472,16 +476,6 @@ class TemperatureExtrapolator(
         _warn_of_inputs(answer, ensemble_of(frames))
         del self.history_[n:]
         return answer
-
-    def _hidden_heat_capacities(
-        self, route: Curves, frames: Frames, pool: Pool, options: dict[str, Any]
-    ) -> FloatArray | None:
-        """Return what the prior leaves to every state, or None where the data fix it."""
-        measured = frames.energy is not None or route.coefficients.shape[1] > 1
-        if measured or self.n_states_ < 2 or not self.heat_capacity_prior:
-            return None
-        prior = float(self.heat_capacity_prior)
-        return hidden_heat_capacities(prior, pool, options["states"], self.n_states_)
 
     def _fit_density(self, held_out: BoolArray, seed: int) -> None:
         """Train the flow that reads the inverse temperature."""

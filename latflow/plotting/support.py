@@ -15,7 +15,7 @@ from latflow._validation import check_table
 from latflow.estimators import TemperatureExtrapolator
 from latflow.plotting import style
 from latflow.plotting.style import PALETTE, Axes, Line2D, Rectangle, Style
-from latflow.thermodynamics.support import CLASSES, EXTRAPOLATED, SUPPORTED
+from latflow.thermodynamics.support import CLASSES, LEAST_FRACTION
 
 SHADES: dict[str, Style] = {
     "supported": {"facecolor": "#009E73", "alpha": 0.13, "lw": 0},
@@ -26,24 +26,23 @@ MARK: Style = {"marker": "|", "ms": 14, "mew": 2.5, "ls": "", "color": "0.35"}
 FOOT = 0.03
 N_TEMPERATURES = 40
 MARGIN = 0.02  # of the range of temperatures
-THRESHOLDS = {"supported": SUPPORTED, "extrapolated": EXTRAPOLATED}
-LOWEST = 1e-3  # overlaps below are drawn at the foot
-ROOM = 1.25, 2.2  # factors below the lowest and above the highest overlap
+LOWEST = 1e-3  # fractions below are drawn at the foot
+ROOM = 1.25, 2.2  # factors below the lowest and above the highest fraction
 LETTER = 0.085  # inches a letter of the words takes, with room around it
 
 
 @dataclass(eq=False, repr=False)
 class SupportDisplay:
-    """Overlap of the training frames with each temperature, and what that supports.
+    """Effective frames at each temperature, and what they support.
 
-    The overlap is the effective number of frames, divided by that at the nearest simulated
-    temperature. Build it with :meth:`from_estimator`.
+    Their effective number is divided by that at the nearest simulated temperature. Build it with
+    :meth:`from_estimator`.
 
     Parameters
     ----------
     support : DataFrame
-        As ``TemperatureExtrapolator.support`` returns it: index `temperature`, columns `overlap`
-        and `support`. Between two of its temperatures the worse verdict holds.
+        As ``TemperatureExtrapolator.support`` returns it: index `temperature`, columns
+        `effective_fraction` and `support`. Between two of its temperatures the worse verdict holds.
     simulated : array_like, optional
         Temperatures of the simulations that the estimator was fitted on, marked on the axis.
     temperature_unit : str, default=""
@@ -52,13 +51,13 @@ class SupportDisplay:
     ----------
     figure_ : matplotlib Figure
     ax_ : Axes
-        The overlap's axis is logarithmic.
+        Its vertical axis is logarithmic.
     line_ : Line2D
-    thresholds_ : list of Line2D
-        Least overlap of what is supported, and of what is extrapolated.
-    disagree_ : Line2D or None
-        Temperatures with overlap enough that are unsupported all the same, because the bootstraps
-        disagree.
+    threshold_ : Line2D
+        The least fraction that supports an answer.
+    doubted_ : Line2D or None
+        Temperatures with frames enough that are unsupported all the same: by their error, or by
+        what was never observed.
     shades_ : list of Rectangle
         The regions, from low temperatures to high.
     """
@@ -69,7 +68,7 @@ class SupportDisplay:
     temperature_unit: str = ""
 
     def __post_init__(self) -> None:
-        self.support = check_support(self.support, "overlap")
+        self.support = check_support(self.support, "effective_fraction")
 
     @classmethod
     def from_estimator(
@@ -107,14 +106,14 @@ class SupportDisplay:
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
-        """Draw the overlap, its thresholds, the regions and the simulated temperatures.
+        """Draw the fraction, its threshold, the regions and the simulated temperatures.
 
         Parameters
         ----------
         ax : Axes, optional
             A new figure if not given.
         **kwargs
-            For ``Axes.plot`` of the overlap.
+            For ``Axes.plot`` of the fraction.
 
         Returns
         -------
@@ -122,32 +121,31 @@ class SupportDisplay:
         """
         self.ax_ = style.panel(ax, size=(5.6, 3.2))
         self.figure_ = self.ax_.figure
-        t, overlap = self.support.index.to_numpy(float), self.support["overlap"].to_numpy(float)
-        overlap = overlap.clip(LOWEST)
-        options: Style = {"color": PALETTE[0], "lw": 1.8, "label": "overlap"} | kwargs
-        self.line_ = self.ax_.plot(t, overlap, **options)[0]
-        self.thresholds_ = [
-            self.ax_.axhline(least, color="0.3", lw=1.0, ls=dashes, label=f"least for {verdict}")
-            for dashes, (verdict, least) in zip(("--", ":"), THRESHOLDS.items(), strict=True)
-        ]
-        self._draw_disagreement(t, overlap)
-        low = min(overlap.min(), EXTRAPOLATED) / ROOM[0]
-        high = max(overlap.max(), 1.0) * ROOM[1]
-        self.ax_.set(yscale="log", ylim=(low, high), ylabel="overlap with the simulations")
+        t = self.support.index.to_numpy(float)
+        fraction = self.support["effective_fraction"].to_numpy(float).clip(LOWEST)
+        options: Style = {"color": PALETTE[0], "lw": 1.8, "label": "effective frames"} | kwargs
+        self.line_ = self.ax_.plot(t, fraction, **options)[0]
+        self.threshold_ = self.ax_.axhline(
+            LEAST_FRACTION, color="0.3", lw=1.0, ls=":", label="least for an answer"
+        )
+        self._draw_doubts(t, fraction)
+        low = min(fraction.min(), LEAST_FRACTION) / ROOM[0]
+        high = max(fraction.max(), 1.0) * ROOM[1]
+        self.ax_.set(yscale="log", ylim=(low, high), ylabel="effective frames (fraction)")
         style.plain_log_ticks(self.ax_, high / low)
         limit(self.ax_, self.support.index)
         self.shades_ = shade(self.ax_, self.support, best=True)
         name_temperatures(self.ax_, self.simulated, self.temperature_unit)
         return self
 
-    def _draw_disagreement(self, t: FloatArray, overlap: FloatArray) -> None:
-        """Mark temperatures that are unsupported because the bootstraps disagree."""
+    def _draw_doubts(self, t: FloatArray, fraction: FloatArray) -> None:
+        """Mark temperatures that are unsupported although frames enough reach there."""
         verdict = self.support["support"].to_numpy()
-        apart = (overlap >= EXTRAPOLATED) & (verdict == "unsupported")
-        self.disagree_: Line2D | None = None
+        apart = (fraction >= LEAST_FRACTION) & (verdict == "unsupported")
+        self.doubted_: Line2D | None = None
         if apart.any():
-            cross: Style = {"marker": "x", "color": PALETTE[1], "label": "bootstraps disagree"}
-            self.disagree_ = self.ax_.plot(t[apart], overlap[apart], ls="", **cross)[0]
+            cross: Style = {"marker": "x", "color": PALETTE[1], "label": "unsupported all the same"}
+            self.doubted_ = self.ax_.plot(t[apart], fraction[apart], ls="", **cross)[0]
 
 
 def check_support(support: object, *columns: str) -> pd.DataFrame:

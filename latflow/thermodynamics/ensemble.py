@@ -402,10 +402,10 @@ class Ensemble:
             k = int(np.argmax(z))
             t = self.units.named(float(self.temperatures[k]))
             warn(
-                f"{name} has at {t} a mean over its own frames that is {difference[k]:+.4g} off the "
-                f"mean of all frames reweighted, {z[k]:.1f} errors: it depends on what the features "
-                "do not show. Its values are those of own frames at simulated temperatures, "
-                "interpolated between and least certain outside."
+                f"{name} has at {t} a mean over its own frames that is {difference[k]:+.4g} off "
+                f"the mean of all frames reweighted, {z[k]:.1f} errors: it depends on what the "
+                "features do not show. Its values are those of own frames at simulated "
+                "temperatures, interpolated between and least certain outside."
             )
 
     def whole_system(self, temperatures: ArrayLike) -> pd.DataFrame:
@@ -502,7 +502,8 @@ class Ensemble:
             Index `temperature`; columns
 
             - `effective_sample_size`: Kish's, of the frames' weights;
-            - `effective_fraction`: the same as a fraction of that at the nearest simulated temperature;
+            - `effective_fraction`: the same, as a fraction of that at the nearest simulated
+              temperature;
             - `role`: "simulated", "between" or "beyond" the simulated temperatures;
             - `overlap`: least overlap of the two simulated temperatures around it, or of the two
               outermost ones beyond, by MBAR's overlap matrix of learned memberships; NaN for one;
@@ -511,8 +512,8 @@ class Ensemble:
             - `spread`: largest standard error of a population; NaN without states;
             - `support`: "supported" inside the simulated range with a spread of at most 0.02 and
               ten crossings, "extrapolated" with less, "unsupported" where an answer was never
-              observed, where simulations had not settled, the effective fraction is below 0.05 or the spread
-              above 0.25; docs/trust.md says what these classes are worth;
+              observed, where simulations had not settled, the effective fraction is below 0.05 or
+              the spread above 0.25; docs/trust.md says what these classes are worth;
             - `reason`: why, in words.
         """
         each = _each(temperatures)
@@ -711,7 +712,7 @@ class Equilibrium:
         order = np.argsort(pool.betas)
         betas, states = pool.betas[order], ensemble._groups
         u = ensemble.answer.route.reduced(beta)
-        population = np.bincount(states, self.weights)
+        population: FloatArray = np.asarray(np.bincount(states, self.weights), np.float64)
         weights = np.zeros(len(pool))
         share = np.zeros(len(population))
         for k, origin in enumerate(order):
@@ -727,7 +728,7 @@ class Equilibrium:
             weights[rows] = hat * alone / np.where(seen, total, 1)[states[rows]]
         # a state that the nearest temperatures have no frame of keeps its frames of all
         weights = np.where(share[states] > 0, weights, self.weights)
-        share = np.bincount(states, weights, minlength=len(population))
+        share = np.asarray(np.bincount(states, weights, len(population)), np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             factor = np.nan_to_num(population / share, posinf=0.0)
         return np.asarray(weights * factor[states])

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from latflow._typing import FloatArray, IntArray
 from latflow.thermodynamics.moments import block_populations
 from latflow.thermodynamics.pool import Pool
+from latflow.thermodynamics.routes import Curves
+from latflow.thermodynamics.weighting import Weighting
 
 
-def hidden_heat_capacities(prior: float, pool: Pool, states: IntArray, n_states: int) -> FloatArray:
+def hidden_heat_capacities(
+    prior: float,
+    pool: Pool,
+    states: IntArray,
+    n_states: int,
+    *,
+    energy: FloatArray | None = None,
+    bootstraps: Sequence[Weighting] = (),
+) -> FloatArray:
     """Return one standard deviation of the heat capacity of each state that frames do not show.
 
     A heat capacity C of a state bends the logarithm of its odds by C log beta. At two temperatures
     a line hides that wholly, and all of the prior is left. From three on, the populations of their
-    own frames tell something of C, as much as their errors allow: the prior and that are combined.
+    own frames tell something of C, and at any number of them energies do, by the fluctuation at
+    each temperature and by how the mean changes from one to the next: as much as their errors
+    allow. What bootstraps already differ by is not counted twice.
 
     Parameters
     ----------
@@ -23,20 +37,104 @@ def hidden_heat_capacities(prior: float, pool: Pool, states: IntArray, n_states:
     pool : Pool
     states : ndarray of int, shape (n_frames,)
     n_states : int
+    energy : ndarray of shape (n_frames,), optional
+        Potential energies.
+    bootstraps : sequence of Weighting
+        Of :class:`~latflow.thermodynamics.Curves`.
 
     Returns
     -------
     ndarray of shape (n_states,)
         In k_B.
     """
+    precision = np.full(n_states, 1 / prior**2) + _of_populations(pool, states, n_states)
+    if energy is not None:
+        precision += _of_energies(pool, states, n_states, energy)
+    spread = _spread(bootstraps, pool, states, n_states)
+    return np.asarray(np.sqrt(np.maximum(0.0, 1 / precision - spread**2)))
+
+
+def _of_populations(pool: Pool, states: IntArray, n_states: int) -> FloatArray:
+    """Return the precision with which own populations tell C: what a line in beta leaves of it."""
     population, error = block_populations(pool, states, n_states)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.nan_to_num((population * (1 - population) / error) ** 2, posinf=0.0)
-    precision = np.full(n_states, 1 / prior**2)
-    for s in range(n_states):
-        at = weight[:, s] > 0
-        if at.sum() > 2:
-            betas, w = pool.betas[at], weight[at, s]
-            line = np.polyfit(betas, np.log(betas), 1, w=np.sqrt(w))
-            precision[s] += w @ (np.log(betas) - np.polyval(line, betas)) ** 2
-    return np.asarray(1 / np.sqrt(precision))
+    return np.array([_residual(pool.betas, np.log(pool.betas), w, 1) for w in weight.T])
+
+
+def _of_energies(pool: Pool, states: IntArray, n_states: int, energy: FloatArray) -> FloatArray:
+    """Return the precision with which energies tell C, against that of the other states.
+
+    A mean energy is C / beta and a constant; a fluctuation is C / beta^2.
+    """
+    inside = np.eye(n_states)[states]
+    means, squares = (
+        _differences(pool, inside, values)
+        for values in (energy, _fluctuations(pool, inside, energy))
+    )
+    precision = [_residual(pool.betas, 1 / pool.betas, w, 0) for w in _weights(means)]
+    fluctuation = np.array([w @ pool.betas**-4.0 for w in _weights(squares)])
+    return np.array(precision) + fluctuation
+
+
+def _fluctuations(pool: Pool, inside: FloatArray, energy: FloatArray) -> FloatArray:
+    """Return each frame's squared deviation from the mean energy of its state and temperature."""
+    cells = pool.origin * inside.shape[1] + inside.argmax(axis=1)
+    total = np.bincount(cells, pool.weights)
+    mean = np.bincount(cells, pool.weights * energy) / np.where(total > 0, total, 1)
+    return np.asarray((energy - mean[cells]) ** 2)
+
+
+def _differences(pool: Pool, inside: FloatArray, values: FloatArray) -> FloatArray:
+    """Return variances of a state's mean less that of all others: (n_temperatures, n_states).
+
+    Infinite where one of both has no frame there, or there is one block.
+    """
+    origin, n = pool.strata[1], len(pool.betas)
+    weights = pool.weights[:, None]
+    variance = np.zeros((n, inside.shape[1]))
+    for side in (inside, 1 - inside):
+        total = pool.block_sums(weights * side)
+        sums = pool.block_sums(weights * side * values[:, None])
+        member = np.eye(n)[origin]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = (member.T @ sums) / (member.T @ total)
+            pulls = (sums - total * mean[origin]) / (member.T @ total)[origin]
+        variance += np.nan_to_num(member.T @ np.square(pool.centred(pulls)), nan=np.inf)
+    return variance
+
+
+def _weights(variances: FloatArray) -> FloatArray:
+    """Return inverse variances by state; 0 for what is not known."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.where(variances > 0, 1 / variances, 0.0).T)
+
+
+def _residual(x: FloatArray, y: FloatArray, weights: FloatArray, degree: int) -> float:
+    """Return the weighted sum of squares that a polynomial in x leaves of y."""
+    known = weights > 0
+    if known.sum() <= degree + 1:
+        return 0.0
+    line = np.polyfit(x[known], y[known], degree, w=np.sqrt(weights[known]))
+    return float(weights[known] @ (y[known] - np.polyval(line, x[known])) ** 2)
+
+
+def _spread(
+    bootstraps: Sequence[Weighting], pool: Pool, states: IntArray, n_states: int
+) -> FloatArray:
+    """Return how far the bootstraps' heat capacities of each state scatter, in k_B."""
+    if len(bootstraps) < 2:
+        return np.zeros(n_states)
+    beta = float(pool.betas.mean())
+    total = np.bincount(states, pool.weights, n_states)
+    capacities = []
+    for bootstrap in bootstraps:
+        route = bootstrap.route
+        curvature = route.derivatives(beta)[1] if isinstance(route, Curves) else None
+        capacity = np.zeros(n_states)
+        if curvature is not None:
+            sums = np.bincount(states, -(beta**2) * pool.weights * curvature, n_states)
+            others = (sums.sum() - sums) / np.maximum(total.sum() - total, 1e-300)
+            capacity = sums / np.maximum(total, 1e-300) - others
+        capacities.append(capacity)
+    return np.asarray(np.std(capacities, axis=0, ddof=1))

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from latflow._typing import FloatArray, IntArray
+from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow.thermodynamics.pool import Pool
 from latflow.thermodynamics.weighting import Snapshot, Weighting
 
@@ -51,10 +51,11 @@ class Observable:
         size = self.pool.n_blocks * n
         weights = np.bincount(cells, self.pool.weights, minlength=size)
         values = np.bincount(cells, self.pool.weights * self.values, minlength=size)
-        return weights.reshape(-1, n), values.reshape(-1, n)
+        shape = self.pool.n_blocks, n
+        return np.reshape(weights * 1.0, shape), np.reshape(values * 1.0, shape)
 
     @cached_property
-    def known(self) -> FloatArray:
+    def known(self) -> BoolArray:
         """Where a state has frames enough at a temperature: (n_temperatures, n_states)."""
         origin = self.pool.strata[1]
         n, n_states = len(self.pool.betas), self._sums[0].shape[1]
@@ -81,7 +82,7 @@ class Observable:
         population = np.bincount(self.states, weights, minlength=n)
         with np.errstate(invalid="ignore"):
             mean = np.bincount(self.states, weights * self.values, minlength=n) / population
-        return population, mean
+        return np.asarray(population, np.float64), mean
 
     def differences(self, weighting: Weighting) -> FloatArray:
         """Return own means less reweighted ones at the simulated temperatures, 0 if not known."""
@@ -145,7 +146,7 @@ class Observable:
         return np.array([hat @ d for hat, d in zip(self._hats(beta), differences.T, strict=True)])
 
     def _hats(self, beta: float) -> FloatArray:
-        """Return what each simulated temperature's shift counts at beta: (n_states, n_temperatures).
+        """Return what the shifts of simulated temperatures count: (n_states, n_temperatures).
 
         Linear interpolation in beta between those where the state is known; constant outside.
         """

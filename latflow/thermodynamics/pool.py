@@ -104,6 +104,15 @@ class Pool:
             times[blocks] = np.bincount(rng.integers(n, size=n), minlength=n)
         return times
 
+    def halved(self, rng: np.random.Generator) -> FloatArray:
+        """Return 1 for a random half of each temperature's blocks, and 0 for the others."""
+        origin = self.strata[1]
+        chosen = np.zeros(len(origin))
+        for k in range(len(self.betas)):
+            blocks = rng.permutation(np.flatnonzero(origin == k))
+            chosen[blocks[: len(blocks) // 2]] = 1
+        return chosen
+
     def weights_of(self, times: FloatArray) -> FloatArray:
         """Return the frames' weights where blocks come so often, shape (n_frames,)."""
         return np.asarray(self.weights * times[self.strata[0]])

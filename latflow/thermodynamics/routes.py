@@ -151,7 +151,7 @@ class Curves:
         _, slopes, curvatures = self._functions(border)
         slope, order = self.coefficients @ slopes, self.coefficients.shape[1]
         if border == beta or self.heat_capacities is None:
-            return slope, self.coefficients @ curvatures if order > 1 else None
+            return slope, np.asarray(self.coefficients @ curvatures) if order > 1 else None
         change = (1 / beta - 1 / border) * self.heat_capacities
         return slope + change, -self.heat_capacities / beta**2
 
@@ -186,7 +186,7 @@ class Bent:
         """Return u(n, beta), shape (n_frames,)."""
         border, kink = self._kink(beta)
         y = beta / border - 1
-        return self.route.reduced(beta) - (y - np.log1p(y)) * kink
+        return np.asarray(self.route.reduced(beta) - (y - np.log1p(y)) * kink)
 
     def derivatives(self, beta: float) -> tuple[FloatArray, FloatArray | None]:
         """Return du/dbeta and its own derivative."""

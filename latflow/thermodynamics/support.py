@@ -110,8 +110,8 @@ class Evidence:
         sets = [visited[group == g].tolist() for g in range(n)]
         seen = "no temperature's draws are in both" if self.drawn else "no trajectory crosses"
         return (
-            f"between states {' and '.join(map(str, sets))} {seen}: how they are populated relative "
-            "to each other was never observed"
+            f"between states {' and '.join(map(str, sets))} {seen}: how they are populated "
+            "relative to each other was never observed"
         )
 
     def shared(self, temperature: float, simulated: FloatArray) -> float:

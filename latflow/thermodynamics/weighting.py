@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
 from latflow._blocks import blocks_of_rows
@@ -35,7 +36,7 @@ class Weighting:
 
     route: Route
     log_counts: FloatArray
-    log_base: FloatArray
+    log_base: FloatArray | NDArray[np.float32]
     pool: Pool | None = None
     times: FloatArray | None = None
 
@@ -129,7 +130,8 @@ class Snapshot:
     @cached_property
     def log_weights(self) -> FloatArray:
         """Logarithm of every frame's weight, not normalised; -inf for no weight."""
-        return self.weighting.log_base - self.weighting.route.reduced(self.beta)
+        base = np.asarray(self.weighting.log_base, dtype=np.float64)
+        return np.asarray(base - self.weighting.route.reduced(self.beta))
 
     @cached_property
     def weights(self) -> FloatArray:

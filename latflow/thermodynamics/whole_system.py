@@ -19,7 +19,7 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 from scipy.special import softmax
 
-from latflow._typing import FloatArray, IntArray
+from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow.thermodynamics.pool import Pool
 from latflow.thermodynamics.weighting import Weighting
 
@@ -79,7 +79,7 @@ class WholeSystem:
 
     def _moments(
         self, times: FloatArray | None
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    ) -> tuple[BoolArray, FloatArray, FloatArray, FloatArray]:
         """Return, by temperature and state, what is known: means, variances, log populations."""
         n_temperatures, n = len(self.pool.betas), int(self.states.max()) + 1
         cells = self.pool.origin.astype(np.int64) * n + self.states
@@ -87,10 +87,11 @@ class WholeSystem:
         centred = self.energy - self.energy.mean()
 
         def summed(values: FloatArray) -> FloatArray:
-            return np.bincount(cells, values, n_temperatures * n).reshape(-1, n)
+            sums = np.bincount(cells, values, n_temperatures * n)
+            return np.asarray(sums.reshape(-1, n), np.float64)
 
         total = summed(weights)
-        known = summed((weights > 0) * 1.0) >= FEWEST_FRAMES
+        known = summed(np.asarray(weights > 0, np.float64)) >= FEWEST_FRAMES
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = summed(weights * centred) / total
             variance = summed(weights * centred**2) / total - mean**2
