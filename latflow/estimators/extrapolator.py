@@ -802,8 +802,7 @@ class TemperatureExtrapolator(
 
         See :func:`latflow.estimators.validation.cross_check`.
         """
-        self._ensemble().check_states()
-        return cross_check(self, self.lagtime_ if lagtime is None else lagtime)
+        return cross_check(self, lagtime)
 
     # -------------------------------------------------------------- inside
 

@@ -20,7 +20,7 @@ FALSE_ALARMS = 0.002  # of a whole fit, were the errors Gaussian and exact
 HEAVY_TAILS = 1.1  # times that limit: errors are estimated from few blocks and few crossings
 FEW_CROSSINGS = 8  # of a trajectory, in all
 FAR_MORE = 2.5  # scatter of trajectories, in what their own blocks explain
-LEAST_SCATTER = 0.03  # of a population, that is worth a word
+LEAST_SCATTER = 0.05  # of a population, that is worth a word
 
 
 @dataclass(frozen=True)
