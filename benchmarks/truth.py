@@ -161,7 +161,7 @@ def overlap_of(model):
     counts = model.ensemble_.pool.counts
     weights = [np.concatenate(model.frame_weights(t)) for t in temperatures]
     pairs = zip(weights[:-1], weights[1:], np.minimum(counts[:-1], counts[1:]), strict=True)
-    return min(float(n * (w @ v)) for w, v, n in pairs)
+    return min((float(n * (w @ v)) for w, v, n in pairs), default=np.nan)
 
 
 def answered_by_line(case, system, data):
@@ -217,7 +217,8 @@ def crossings(data, n_states):
 
 def routes_of(case):
     """Return the ways that answer a case."""
-    skipped = {"no energies"} if case.n_modes >= FEW_MODES else set()
+    few = case.n_modes < FEW_MODES and len(case.temperatures) > 1
+    skipped = set() if few else {"no energies"}
     skipped |= {"line"} if len(case.temperatures) != 2 else set()
     return [route for route in ROUTES if route not in skipped]
 
