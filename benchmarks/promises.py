@@ -14,6 +14,8 @@ import pandas as pd
 
 OURS = ("no energies", "energies")
 POPULATION, MELTING, OBSERVABLE = "population", "melting temperature", "observable"
+DIFFERENCE = "difference"  # of energy or heat capacity between a state and the others
+OF_STATES = (POPULATION, MELTING)
 FEW_MODES = 100  # from so many on what is learned without energies is that of fewer modes
 LEAST_OVERLAP = 0.03
 FEWEST_CROSSINGS = 10
@@ -132,7 +134,7 @@ def beyond(table):
         if some.empty:
             continue
         three, five = (some.z > 3).mean(), (some.z > 5).sum()
-        states = some[some.kind != OBSERVABLE].z
+        states = some[some.kind.isin(OF_STATES)].z
         said = f"{three:.1%} (of states {(states > 3).mean():.1%} of {len(states)})"
         yield Line(f"{name}: beyond three errors", "<= 1 %", said, bool(three <= 0.01))
         worst = some.loc[some.z.idxmax()]
@@ -143,7 +145,7 @@ def beyond(table):
 
 def unknowable(table):
     """Cases that cannot be known: called unsupported, or inside two errors."""
-    table = table[table.route.isin(OURS) & (table.kind != OBSERVABLE)]
+    table = table[table.route.isin(OURS) & table.kind.isin(OF_STATES)]
     hidden = table[table.hidden & (table.role == "outside")]
     sets = {
         "hidden heat capacity of the prior, outside": hidden[hidden.drawn],
@@ -163,7 +165,7 @@ def unknowable(table):
 
 def knowable(table):
     """Cases that can be known: answered, supported, with a bar of the right size."""
-    table = table[table.known & (table.kind != OBSERVABLE)]
+    table = table[table.known & table.kind.isin(OF_STATES)]
     for route in OURS:
         some = table[table.route == route]
         if some.empty:

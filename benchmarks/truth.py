@@ -9,8 +9,9 @@ Each case of exact.py is simulated anew in each repeat and answered without ener
 by MBAR and, at two temperatures, by a straight line through the logarithms of the populations'
 ratios (van 't Hoff's). Variables are the features themselves and states are the cases' own, so
 nothing but thermodynamics is learned; the generator is hardly trained. A record is one question:
-the population of a state at a temperature, its melting temperature, or the mean of an observable
-that no feature shows, each with its exact answer. The summary compares what was measured with what
+the population of a state at a temperature, its energy and heat capacity less those of the others,
+its melting temperature, or the mean of an observable that no feature shows, each with its exact
+answer. The summary compares what was measured with what
 is promised, line by line. One thread.
 What its words mean is in promises.py.
 """
@@ -26,7 +27,17 @@ import pandas as pd
 import results
 from cases import CASES
 from exact import OBSERVABLES
-from promises import FEW_MODES, MELTING, OBSERVABLE, OURS, POPULATION, judged, per_case, summary
+from promises import (
+    DIFFERENCE,
+    FEW_MODES,
+    MELTING,
+    OBSERVABLE,
+    OURS,
+    POPULATION,
+    judged,
+    per_case,
+    summary,
+)
 from scipy.special import softmax
 from sklearn.preprocessing import FunctionTransformer
 
@@ -58,6 +69,8 @@ def questions(case, system):
         for state in range(n):
             truth = system.populations(t)[state]
             yield Question(POPULATION, state, t, role(t, case.temperatures), truth)
+        for name, truth in system.differences(t).items():
+            yield Question(DIFFERENCE, name, t, role(t, case.temperatures), truth)
         for name in OBSERVABLES:
             truth = system.observable(name, t)
             yield Question(OBSERVABLE, name, t, role(t, case.temperatures), truth)
@@ -104,6 +117,9 @@ def answer(model, question, data):
     if question.kind == POPULATION:
         table = model.state_populations(question.temperature)
         return tuple(table.loc[(question.temperature, question.about)])
+    if question.kind == DIFFERENCE:
+        row = model.thermodynamics(question.temperature).loc[(question.temperature, 0)]
+        return row[question.about], row[f"{question.about}_error"]
     if question.kind == MELTING:
         return model.melting_temperature(question.about)[:2]
     return tuple(model.expectation(data.observables[question.about], question.temperature).iloc[0])
