@@ -69,12 +69,13 @@ class Case:
 
     @property
     def overlap(self):
-        """Least overlap of neighbouring temperatures in their cells: from 0 to 1/2, if alike.
+        """Least overlap of neighbouring temperatures in their cells: 0 to 1/2 (alike, or one).
 
         For equally many frames it is that of MBAR's matrix, were the cells' energies all there is.
         """
         each = [self.system().cell_populations(t) for t in self.temperatures]
-        return min(float(np.sum(p * q / np.maximum(p + q, 1e-300))) for p, q in pairwise(each))
+        overlaps = (np.sum(p * q / np.maximum(p + q, 1e-300)) for p, q in pairwise(each))
+        return float(min(overlaps, default=0.5))
 
     def system(self, hidden=None):
         """Return the system, with the hidden heat capacities of each state if they are given."""
@@ -172,17 +173,21 @@ def asked_of(make, simulated, asked):
     return {
         "make": make,
         "temperatures": simulated,
-        "asked": tuple(sorted({simulated[0], simulated[-1], *asked})),
+        "asked": tuple(sorted({*simulated[:1], *simulated[-1:], *asked})),
     }
 
 
-TWO = asked_of(two_states, (0.9, 1.4), (0.75, 1.1, 1.25, 1.8))
+TWO = asked_of(two_states, (0.8, 1.6), (0.68, 0.95, 1.2, 2.0))
 THREE = asked_of(three_states, (0.8, 1.2), (0.7, 0.95, 1.05, 1.5))
 WELL = asked_of(double_well, (0.6, 1.1), (0.5, 0.75, 0.9, 1.5))
 WELLS = asked_of(three_wells, (0.5, 1.0), (0.4, 0.65, 0.8, 1.4))
 CHAIN = asked_of(helix_coil, (0.8, 1.2), (0.7, 0.95, 1.05, 1.4))
 MAGNET = asked_of(magnet, (2.2, 3.2), (1.8, 2.5, 2.8, 4.0))
 POLYMER = asked_of(lattice_polymer, (0.4, 0.6), (0.34, 0.46, 0.52, 0.75))
+THREE_3 = asked_of(three_states, (0.75, 1.0, 1.3), (0.65, 0.87, 1.15, 1.6))
+CHAIN_3 = asked_of(helix_coil, (0.75, 1.0, 1.3), (0.68, 0.87, 1.15, 1.5))
+WELL_1 = asked_of(double_well, (0.8,), (0.72, 0.9))
+WELLS_1 = asked_of(three_wells, (0.7,), (0.62, 0.8))
 LADDER = (0.5, 0.58, 0.68, 0.8, 0.93, 1.08, 1.25)
 EXCHANGE = asked_of(double_well, LADDER, (0.45, 0.63, 0.74, 0.93, 1.16, 1.5))
 
@@ -205,6 +210,10 @@ CASES = (
     Case("magnet", "energies", **MAGNET, walkers=20),
     Case("lattice polymer", "features", **POLYMER),
     Case("lattice polymer, 1000 modes", "features", **POLYMER, n_modes=1000),
+    Case("three states, three temperatures", "energies", **THREE_3, drawn=True, n_modes=33),
+    Case("helix and coil, three temperatures", "features", **CHAIN_3, walkers=20),
+    Case("double well, one temperature", "energies", **WELL_1),
+    Case("three wells, one temperature", "energies", **WELLS_1, walkers=10),
     Case("exchange, walkers", "energies", **EXCHANGE, exchange="walkers"),
     Case("exchange, sorted", "energies", **EXCHANGE, exchange="sorted"),
     Case("two states, cold one and hot other", "apart", **TWO, start=(0, 1), crossing=0.0),

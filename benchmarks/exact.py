@@ -92,9 +92,22 @@ class System:
 
     def heat_capacity(self, temperature):
         """Return the exact heat capacity of everything, in k_B."""
-        p, energy = self.cell_populations(temperature), self._mean_energies(temperature)
-        within = self.n_modes / 2 + self.populations(temperature) @ self.capacities
-        return float(within + p @ (energy - p @ energy) ** 2 / temperature**2)
+        return self._moments(temperature, self.state >= 0)[1]
+
+    def differences(self, temperature, state=0):
+        """Return energy and heat capacity of a state less those of all others together."""
+        one, others = (
+            self._moments(temperature, among)
+            for among in (self.state == state, self.state != state)
+        )
+        return {"energy": one[0] - others[0], "heat_capacity": one[1] - others[1]}
+
+    def _moments(self, temperature, among):
+        """Mean energy and heat capacity of some of the cells."""
+        p = softmax(self.log_weights(temperature)[among])
+        energy = self._mean_energies(temperature)[among]
+        within = self.n_modes / 2 + p @ self.capacities[self.state[among]]
+        return float(p @ energy), float(within + p @ (energy - p @ energy) ** 2 / temperature**2)
 
     def melting_temperature(self, state, low, high):
         """Return where a state holds half of the population, NaN where it nowhere does."""

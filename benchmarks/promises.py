@@ -14,6 +14,8 @@ import pandas as pd
 
 OURS = ("no energies", "energies")
 POPULATION, MELTING, OBSERVABLE = "population", "melting temperature", "observable"
+DIFFERENCE = "difference"  # of energy or heat capacity between a state and the others
+OF_STATES = (POPULATION, MELTING)
 FEW_MODES = 100  # from so many on what is learned without energies is that of fewer modes
 LEAST_OVERLAP = 0.03
 FEWEST_CROSSINGS = 10
@@ -22,7 +24,7 @@ FEWEST_CROSSINGS = 10
 def judged(records):
     """Add errors and verdicts to records."""
     table = records.copy()
-    said = table.said.fillna("") != ""
+    said = table.said.notna() & (table.said != "")
     table["error"] = (table.value - table.truth).abs()
     table["z"] = table.error / table.bar
     table["number"] = np.isfinite(table.value) & (table.support != "unsupported")
@@ -129,19 +131,21 @@ def beyond(table):
         "all answered but those with a hidden heat capacity beyond the prior": table[drawn],
     }
     for name, some in names.items():
-        if len(some):
-            three, five = (some.z > 3).mean(), (some.z > 5).sum()
-            yield Line(f"{name} ({len(some)}): beyond three errors", "<= 1 %", f"{three:.1%}",
-                       bool(three <= 0.01))  # fmt: skip
-            worst = some.loc[some.z.idxmax()]
-            yield Line(f"{name}: beyond five errors", "none",
-                       f"{five} (worst {worst.z:.1f}: {worst.case}, {worst.route}, {worst.kind})",
-                       bool(five == 0))  # fmt: skip
+        if some.empty:
+            continue
+        three, five = (some.z > 3).mean(), (some.z > 5).sum()
+        states = some[some.kind.isin(OF_STATES)].z
+        said = f"{three:.1%} (of states {(states > 3).mean():.1%} of {len(states)})"
+        yield Line(f"{name}: beyond three errors", "<= 1 %", said, bool(three <= 0.01))
+        worst = some.loc[some.z.idxmax()]
+        said = f"{five} of {len(some)} (of states {(states > 5).sum()}; worst {worst.z:.1f}: "
+        said += f"{worst.case}, {worst.route}, {worst.kind})"
+        yield Line(f"{name}: beyond five errors", "none", said, bool(five == 0))
 
 
 def unknowable(table):
     """Cases that cannot be known: called unsupported, or inside two errors."""
-    table = table[table.route.isin(OURS) & (table.kind != OBSERVABLE)]
+    table = table[table.route.isin(OURS) & table.kind.isin(OF_STATES)]
     hidden = table[table.hidden & (table.role == "outside")]
     sets = {
         "hidden heat capacity of the prior, outside": hidden[hidden.drawn],
@@ -161,25 +165,24 @@ def unknowable(table):
 
 def knowable(table):
     """Cases that can be known: answered, supported, with a bar of the right size."""
-    table = table[table.known & (table.kind != OBSERVABLE)]
+    table = table[table.known & table.kind.isin(OF_STATES)]
     for route in OURS:
         some = table[table.route == route]
         if some.empty:
             continue
+        inside = some[some.role != "outside"]
+        populations = some[some.kind == POPULATION]
+        each = populations.groupby("case").apply(ratio_of, include_groups=False)
+        answered, ratio = some.answered.mean(), ratio_of(populations)
+        classed = (inside.support == "supported").mean()
         where = f"{route}, can be known: "
-        yield Line(where + "answered", ">= 95 %", f"{some.answered.mean():.0%} of {len(some)}",
-                   bool(some.answered.mean() >= 0.95))  # fmt: skip
-        inside = some[some.role != "outside"].support == "supported"
-        yield Line(where + "supported inside", ">= 80 %", f"{inside.mean():.0%} of {len(inside)}",
-                   bool(inside.mean() >= 0.8))  # fmt: skip
-        some = some[some.kind == POPULATION]
-        ratio = ratio_of(some)
-        each = some.groupby("case").apply(ratio_of, include_groups=False)
-        yield Line(
-            where + "median bar over RMS error", "<= 1.5",
-            f"{ratio:.2f} (by case {each.median():.2f}, worst {each.max():.2f}: {each.idxmax()})",
-            bool(ratio <= 1.5),
-        )  # fmt: skip
+        said = f"{answered:.0%} of {len(some)} (inside {inside.answered.mean():.0%})"
+        yield Line(where + "answered", ">= 95 %", said, bool(answered >= 0.95))
+        said = f"{classed:.0%} of {len(inside)}"
+        yield Line(where + "supported inside", ">= 80 %", said, bool(classed >= 0.8))
+        said = f"{ratio:.2f} (median case {each.median():.2f}, worst {each.max():.2f}: "
+        said += f"{each.idxmax()})"
+        yield Line(where + "median bar over RMS error", "<= 1.5", said, bool(ratio <= 1.5))
 
 
 def ratio_of(table):

@@ -9,8 +9,9 @@ Each case of exact.py is simulated anew in each repeat and answered without ener
 by MBAR and, at two temperatures, by a straight line through the logarithms of the populations'
 ratios (van 't Hoff's). Variables are the features themselves and states are the cases' own, so
 nothing but thermodynamics is learned; the generator is hardly trained. A record is one question:
-the population of a state at a temperature, its melting temperature, or the mean of an observable
-that no feature shows, each with its exact answer. The summary compares what was measured with what
+the population of a state at a temperature, its energy and heat capacity less those of the others,
+its melting temperature, or the mean of an observable that no feature shows, each with its exact
+answer. The summary compares what was measured with what
 is promised, line by line. One thread.
 What its words mean is in promises.py.
 """
@@ -26,7 +27,17 @@ import pandas as pd
 import results
 from cases import CASES
 from exact import OBSERVABLES
-from promises import FEW_MODES, MELTING, OBSERVABLE, OURS, POPULATION, judged, per_case, summary
+from promises import (
+    DIFFERENCE,
+    FEW_MODES,
+    MELTING,
+    OBSERVABLE,
+    OURS,
+    POPULATION,
+    judged,
+    per_case,
+    summary,
+)
 from scipy.special import softmax
 from sklearn.preprocessing import FunctionTransformer
 
@@ -58,6 +69,8 @@ def questions(case, system):
         for state in range(n):
             truth = system.populations(t)[state]
             yield Question(POPULATION, state, t, role(t, case.temperatures), truth)
+        for name, truth in system.differences(t).items():
+            yield Question(DIFFERENCE, name, t, role(t, case.temperatures), truth)
         for name in OBSERVABLES:
             truth = system.observable(name, t)
             yield Question(OBSERVABLE, name, t, role(t, case.temperatures), truth)
@@ -104,6 +117,9 @@ def answer(model, question, data):
     if question.kind == POPULATION:
         table = model.state_populations(question.temperature)
         return tuple(table.loc[(question.temperature, question.about)])
+    if question.kind == DIFFERENCE:
+        row = model.thermodynamics(question.temperature).loc[(question.temperature, 0)]
+        return row[question.about], row[f"{question.about}_error"]
     if question.kind == MELTING:
         return model.melting_temperature(question.about)[:2]
     return tuple(model.expectation(data.observables[question.about], question.temperature).iloc[0])
@@ -161,7 +177,7 @@ def overlap_of(model):
     counts = model.ensemble_.pool.counts
     weights = [np.concatenate(model.frame_weights(t)) for t in temperatures]
     pairs = zip(weights[:-1], weights[1:], np.minimum(counts[:-1], counts[1:]), strict=True)
-    return min(float(n * (w @ v)) for w, v, n in pairs)
+    return min((float(n * (w @ v)) for w, v, n in pairs), default=np.nan)
 
 
 def answered_by_line(case, system, data):
@@ -217,7 +233,8 @@ def crossings(data, n_states):
 
 def routes_of(case):
     """Return the ways that answer a case."""
-    skipped = {"no energies"} if case.n_modes >= FEW_MODES else set()
+    few = case.n_modes < FEW_MODES and len(case.temperatures) > 1
+    skipped = set() if few else {"no energies"}
     skipped |= {"line"} if len(case.temperatures) != 2 else set()
     return [route for route in ROUTES if route not in skipped]
 

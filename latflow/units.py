@@ -12,6 +12,7 @@ from latflow._typing import FloatArray
 __all__ = ["BOLTZMANN_CONSTANT", "Units", "with_error"]
 
 BOLTZMANN_CONSTANT = 0.00831446261815324  # kJ/mol/K: scipy.constants k * N_A / 1000
+BAR_NM3 = 0.0602214076  # kJ/mol: 1e5 Pa * 1e-27 m^3 * N_A / 1000
 MISSING = "–"  # noqa: RUF001
 
 
@@ -45,6 +46,19 @@ class Units:
     def betas(self, temperatures: ArrayLike) -> FloatArray:
         """Return the inverse temperature of each temperature."""
         return np.asarray(1 / (self.boltzmann_constant * np.asarray(temperatures, np.float64)))
+
+    def work(self, pressure: ArrayLike, volume: ArrayLike) -> FloatArray:
+        """Return pV of a pressure in bar and a volume in nm^3 (reduced units: their product).
+
+        Examples
+        --------
+        >>> float(Units().work(1.0, 1.0)), float(Units(1.0).work(2.0, 3.0))
+        (0.0602214076, 6.0)
+        """
+        scale = 1.0
+        if self.boltzmann_constant != 1.0:
+            scale = BAR_NM3 * self.boltzmann_constant / BOLTZMANN_CONSTANT
+        return np.asarray(scale * np.asarray(pressure, np.float64) * np.asarray(volume, np.float64))
 
     @property
     def energy(self) -> str:

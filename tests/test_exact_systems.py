@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.linalg import expm
+from scipy.special import logit
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import cases
@@ -66,10 +67,11 @@ def test_thermodynamics_is_the_derivative_of_populations(make):
     system, t, d = changed(make), T.get(make, 1.0), 1e-4
     low, high = (system.observable("energy", t + h) for h in (-d, d))
     assert system.heat_capacity(t) == pytest.approx((high - low) / (2 * d), rel=1e-5)
-    p, energy = system.cell_populations(t), system._mean_energies(t)
-    mean = [np.average(energy[system.state == s], weights=p[system.state == s]) for s in (0, 1)]
-    low, high = (np.log(np.divide(*system.populations(t + h)[1::-1])) for h in (-d, d))
-    assert (mean[1] - mean[0]) / t**2 == pytest.approx((high - low) / (2 * d), rel=1e-5, abs=1e-6)
+    low, high = (system.differences(t + h)["energy"] for h in (-d, d))
+    found = system.differences(t)
+    assert found["heat_capacity"] == pytest.approx((high - low) / (2 * d), rel=1e-5, abs=1e-6)
+    low, high = (logit(system.populations(t + h)[0]) for h in (-d, d))
+    assert found["energy"] / t**2 == pytest.approx((high - low) / (2 * d), rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("make", [exact.double_well, exact.three_wells])

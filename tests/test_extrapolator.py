@@ -228,6 +228,51 @@ def test_shifted_energies_change_nothing(three_hole, latf):
     assert np.allclose(*weights, rtol=1e-6)
 
 
+def test_pressure_and_volume_add_pv_to_the_energy(few_frames, routing):
+    X, metadata = few_frames
+    rng = np.random.default_rng(0)
+    volume = [rng.uniform(0.5, 1.0, size=len(x)) for x in X]
+    each = [0.1, 1.0, 0.1, 1.0]
+
+    def energies(energy, **given):
+        model = tiny_extrapolator(method="mbar", max_iter=1)
+        model.fit(X, **metadata | {"energy": energy}, **given)
+        return model.ensemble_.answer.route.energy
+
+    for pressure in (0.5, each):
+        by_hand = [
+            u + p * v
+            for u, p, v in zip(
+                metadata["energy"], np.broadcast_to(pressure, 4), volume, strict=True
+            )
+        ]
+        found = energies(metadata["energy"], pressure=pressure, volume=volume)
+        assert np.allclose(found, energies(by_hand))
+    rows, columns = stack(X, **metadata, volume=volume, pressure=each)
+    steps = make_pipeline(PerFrame(StandardScaler()), tiny_extrapolator(method="mbar", max_iter=1))
+    assert np.allclose(steps.fit(rows, **columns)[-1].ensemble_.answer.route.energy, found)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (["energy", "pressure"], "no `volume`"),
+        (["energy", "volume"], "no `pressure`"),
+        (["pressure", "volume"], "no `energy`"),
+        (["volume"], "no `energy` and `pressure`"),
+    ],
+)
+def test_pressure_volume_and_energy_go_together(few_frames, given, missing):
+    X, metadata = few_frames
+    known = metadata | {"pressure": 1.0, "volume": [np.ones(len(x)) for x in X]}
+    some = {name: known[name] for name in [*given, "temperature"]}
+    with pytest.raises(ValueError, match=rf"`energy`, `pressure` .* together.* got {missing}\."):
+        tiny_extrapolator().fit(X, **some)
+    known["volume"][1][3] = 0.0
+    with pytest.raises(ValueError, match=r"`volume` to be positive, got 0 at frame 63"):
+        tiny_extrapolator().fit(X, **known)
+
+
 def test_weights_of_frames_enter_populations_and_the_generator(three_hole, latf):
     X, temperature, energy = (three_hole[k] for k in ("trajectories", "temperature", "energy"))
     weights = [np.where(x[:, 0] > 0, 1.0, 1e-6) for x in X]

@@ -200,6 +200,25 @@ def test_no_trajectory_longer_than_the_lagtime_gives_no_markov_model(melting: An
     assert shorter["msm"].notna().all()
 
 
+@pytest.mark.parametrize(
+    ("cold", "hot", "expected"),
+    [(8, 8, 4), (8, 3, 2), (3, 8, 2), (8, 1, 1), (8, 40, 4), (40, 40, 1)],
+)
+def test_the_longest_lagtime_with_ten_crossings(cold: int, hot: int, expected: int) -> None:
+    """Visits of this many frames, of 200 at each temperature: 40 leaves four crossings."""
+    states = [np.arange(200) // visit % 2 for visit in (cold, hot)]
+    rng = np.random.default_rng(0)
+    X = [s[:, None] + 0.1 * rng.standard_normal((200, 2)) for s in states]
+    model = tiny_extrapolator(PCA(1), method="mbar", max_iter=1, boltzmann_constant=1.0)
+    energy = [0.1 * s + 0.1 * rng.standard_normal(200) for s in states]
+    fit_quietly(model, X, temperature=[0.9, 1.1], energy=energy, states=states)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table, by_hand = model.cross_check(), model.cross_check(expected)
+    assert table.attrs["lagtime"] == expected
+    pd.testing.assert_frame_equal(table, by_hand)
+
+
 def test_stacked_rows_in_any_order_take_the_same_ways() -> None:
     X, metadata = Melting.pooled(n_trajectories=5, n_frames=100)
     rows, ends = stack(X, temperature=metadata["temperature"])

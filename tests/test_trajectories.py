@@ -30,6 +30,7 @@ from latflow.trajectories import (
     lagged_pairs,
     time_blocks,
 )
+from latflow.units import BOLTZMANN_CONSTANT, Units
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only one metastable state:UserWarning")
 
@@ -680,6 +681,14 @@ def test_fit_takes_deeptime_datasets(model: LaTFEstimator, data: Any) -> None:
         np.concatenate([x[s] for x in data[0]]) for s in (slice(-LAGTIME), slice(LAGTIME, None))
     ]
     assert LaTFEstimator(**SETTINGS).fit(TimeLaggedDataset(*pairs)).score(data[0]) >= 1
+
+
+def test_pv_is_in_the_unit_of_the_energies() -> None:
+    given = {"energy": [1.0, 2.0], "pressure": [1.0, 500.0], "volume": [30.0, np.full(5, 10.0)]}
+    by_hand = np.repeat([1 + 30 * 0.0602214076, 2 + 5000 * 0.0602214076], [4, 5])
+    np.testing.assert_allclose(gather(clocks([4, 5]), **given).energy, by_hand)
+    kcal = gather(clocks([4, 5]), **given, units=Units(BOLTZMANN_CONSTANT / 4.184)).energy
+    np.testing.assert_allclose(kcal[0], 1 + 30 * 0.0602214076 / 4.184)
 
 
 # ------------------------------------------------------------------ equilibrium draws

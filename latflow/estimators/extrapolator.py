@@ -193,7 +193,9 @@ class TemperatureExtrapolator(
 
     _own_states = False  # whether labels are the user's own, not the estimator's
 
-    __metadata_request__fit = dict.fromkeys((*FRAME_METADATA, "energy", "states"), True)
+    __metadata_request__fit = dict.fromkeys(
+        (*FRAME_METADATA, "energy", "states", "pressure", "volume"), True
+    )
     __metadata_request__score = dict.fromkeys(SCORE_METADATA, True) | {"sample_weight": None}
 
     def __init__(
@@ -242,6 +244,8 @@ class TemperatureExtrapolator(
         initial_states: object = None,
         states: object = None,
         dynamics: object = True,
+        pressure: object = None,
+        volume: object = None,
     ) -> Self:
         """Fit the estimator, the frames' weights at any temperature and the generator.
 
@@ -262,6 +266,11 @@ class TemperatureExtrapolator(
         states : list or array_like of int, optional
             State of each frame, from 0: labels of the user's own, for all questions about states.
             The estimator's `predict` if not given.
+        pressure : float, list or array_like, optional
+            In bar: one number, or one per trajectory or frame. With `volume`, pV is added to the
+            energy: what decides at constant pressure is U + pV. At 1 bar it changes little.
+        volume : list or array_like, optional
+            Of the box of each frame, in nm^3. In reduced units pressure times volume is an energy.
 
         Returns
         -------
@@ -279,7 +288,7 @@ class TemperatureExtrapolator(
             frames = self._gather(
                 X, reset=True, trajectory=trajectory, frame=frame, temperature=temperature,
                 weights=weights, initial_states=initial_states, energy=energy, states=states,
-                dynamics=dynamics,
+                dynamics=dynamics, pressure=pressure, volume=volume,
             )  # fmt: skip
             self.temperatures_ = frames.temperatures if frames.named else np.empty(0)
             check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
@@ -350,12 +359,12 @@ class TemperatureExtrapolator(
         for step in steps:
             X = _passed(step, X, metadata) if fit else step.transform(X)
         if not steps:
-            return gather_frames(self, X, reset=reset, **metadata)
+            return gather_frames(self, X, reset=reset, units=self.units_, **metadata)
         if reset:
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(steps[0], name):
                     setattr(self, name, getattr(steps[0], name))
-        return gather_frames(BaseEstimator(), X, reset=True, **metadata)
+        return gather_frames(BaseEstimator(), X, reset=True, units=self.units_, **metadata)
 
     def _variables(self, frames: Frames, *, fit: bool) -> tuple[FloatArray, IntArray | None]:
         """Return variables and states of frames, by the estimator's last step, fitted if asked."""
@@ -801,6 +810,8 @@ class TemperatureExtrapolator(
         weights: object = None,
         states: object = None,
         dynamics: object = True,
+        pressure: object = None,
+        volume: object = None,
     ) -> pd.DataFrame:
         """Predict each temperature of some simulations without it, and compare.
 
@@ -810,6 +821,7 @@ class TemperatureExtrapolator(
         frames = self._gather(
             X, reset=False, trajectory=trajectory, frame=frame, temperature=temperature,
             weights=weights, energy=energy, states=states, dynamics=dynamics,
+            pressure=pressure, volume=volume,
         )  # fmt: skip
         return validate(self, frames)
 
@@ -818,8 +830,7 @@ class TemperatureExtrapolator(
 
         See :func:`latflow.estimators.validation.cross_check`.
         """
-        self._ensemble().check_states()
-        return cross_check(self, self.lagtime_ if lagtime is None else lagtime)
+        return cross_check(self, lagtime)
 
     # -------------------------------------------------------------- inside
 

@@ -9,11 +9,12 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from latflow._typing import BoolArray, FloatArray
+from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow._validation import check_count, warn
 from latflow.kinetics import markov_model
 from latflow.metrics import jensen_shannon, jensen_shannon_noise_floor
 from latflow.thermodynamics import block_populations, effective_sample_size, pool_of
+from latflow.thermodynamics.connection import between_visits
 from latflow.trajectories import Frames
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 N_SAMPLES = 50_000
+FEWEST_CROSSINGS = 10  # into and out of a state
 DISAGREE = 3.0  # combined standard errors
 MOST_DIMENSIONS = 3  # that histograms can be made in
 COMPARED = ["predicted", "predicted_error", "difference", "jensen_shannon", "noise_floor"]
@@ -116,7 +118,7 @@ def _judged_by(
     return without, "left out"
 
 
-def cross_check(model: TemperatureExtrapolator, lagtime: int) -> pd.DataFrame:
+def cross_check(model: TemperatureExtrapolator, lagtime: int | None = None) -> pd.DataFrame:
     """Compare three independent ways to the populations at the simulated temperatures.
 
     `flow`: samples of the generated density. `frames`: reweighted training frames of all
@@ -127,13 +129,16 @@ def cross_check(model: TemperatureExtrapolator, lagtime: int) -> pd.DataFrame:
     ----------
     model : TemperatureExtrapolator
         Fitted with temperatures, and with a LaTFEstimator inside.
-    lagtime : int
-        Of the Markov state models, in frames.
+    lagtime : int, optional
+        Of the Markov state models, in frames. If not given, the longest of one, two and four times
+        the model's lagtime at which every state that has ten crossings at its lagtime, at any one
+        temperature, still has ten: few states remember, and a longer lagtime forgets.
 
     Returns
     -------
     DataFrame
-        Index (`temperature`, `state`); columns `flow`, `frames`, `msm`, each with `_error`. `flow`
+        Index (`temperature`, `state`); columns `flow`, `frames`, `msm`, each with `_error`; the
+        lagtime in its `attrs`. `flow`
         is NaN where states are not those of a LaTFEstimator; `msm` is NaN for states outside of the
         connected set, for weighted frames, and where no trajectory is longer than the lagtime.
 
@@ -142,12 +147,39 @@ def cross_check(model: TemperatureExtrapolator, lagtime: int) -> pd.DataFrame:
     UserWarning
         Where two ways differ by more than three combined standard errors; names the state.
     """
-    check_count(lagtime, "lagtime")
+    model._ensemble().check_states()
+    if model._order is None or model._cuts is None:
+        raise ValueError("Expected a model of this version, got an older one: fit it anew.")
+    lagtime = _longest_lagtime(model) if lagtime is None else check_count(lagtime, "lagtime")
     temperatures = map(float, model.temperatures_)
     tables = {t: _compared(model, k, t, lagtime) for k, t in enumerate(temperatures)}
     table = pd.concat(tables, names=["temperature", "state"])
+    table.attrs["lagtime"] = lagtime
     _warn_of_disagreement(table)
     return table
+
+
+def _longest_lagtime(model: TemperatureExtrapolator) -> int:
+    """Return the longest lagtime at which states still cross often enough."""
+    at_least_ten = _crossed(model, model.lagtime_) >= FEWEST_CROSSINGS
+    for times in (4, 2):
+        still = _crossed(model, times * model.lagtime_) >= FEWEST_CROSSINGS
+        if at_least_ten.any() and still[at_least_ten].all():
+            return times * model.lagtime_
+    return model.lagtime_
+
+
+def _crossed(model: TemperatureExtrapolator, lagtime: int) -> IntArray:
+    """Return how often each state was entered or left, by temperature and state."""
+    ensemble = model._ensemble()
+    states, origin = ensemble.check_states(), ensemble.pool.origin
+    broken = np.zeros(max(len(model._order) - 1, 0), dtype=bool)
+    broken[model._cuts - 1] = True
+    counts = np.zeros((len(model.temperatures_), model.n_states_), dtype=np.int64)
+    left, reached = between_visits(model._order, broken, states, lagtime)
+    for rows in (left, reached):
+        np.add.at(counts, (origin[left], states[rows]), 1)
+    return counts
 
 
 def _compared(model: TemperatureExtrapolator, k: int, t: float, lagtime: int) -> pd.DataFrame:
@@ -171,8 +203,6 @@ def _msm_populations(
 ) -> tuple[FloatArray, FloatArray]:
     ensemble = model._ensemble()
     population, error = np.full(model.n_states_, np.nan), np.full(model.n_states_, np.nan)
-    if model._order is None or model._cuts is None:
-        raise ValueError("Expected a model of this version, got an older one: fit it anew.")
     origin, states = ensemble.pool.origin, ensemble.check_states()
     segments = np.split(model._order, model._cuts)
     segments = [rows for rows in segments if len(rows) and origin[rows[0]] == k]

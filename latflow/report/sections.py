@@ -290,7 +290,8 @@ def _cross_check(subject: Subject) -> Section:
     sources = [str(name) for name in table if f"{name}_error" in table]
     text = (
         "Populations from samples of the generated density, reweighted frames of all temperatures, "
-        "and the stationary distribution of a Markov model of one temperature alone."
+        "and the stationary distribution of a Markov model of one temperature alone, at a lagtime "
+        f"of {table.attrs['lagtime']} frames."
     )
     said = " ".join(str(warning.message) for warning in caught)
     text += f"\n\nBeyond the error bars: {said}" if said else "\n\nThey agree."

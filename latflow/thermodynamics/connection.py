@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from latflow._typing import IntArray
+from latflow._typing import BoolArray, IntArray
 from latflow.trajectories import Frames
 
 
@@ -56,6 +56,24 @@ def passages(frames: Frames, states: IntArray, lagtime: int) -> tuple[IntArray, 
         return first[apart], later[apart]
     order = frames.in_time()
     broken = (np.diff(frames.trajectory[order]) != 0) | (np.diff(frames.frame[order]) != 1)
+    return between_visits(order, broken, states, lagtime)
+
+
+def between_visits(
+    order: IntArray, broken: BoolArray, states: IntArray, lagtime: int
+) -> tuple[IntArray, IntArray]:
+    """Return the rows that :func:`passages` returns, of rows in the order of time.
+
+    Parameters
+    ----------
+    order : ndarray of int, shape (n_rows,)
+        Rows, walker by walker.
+    broken : ndarray of bool, shape (n_rows - 1,)
+        Whether a walker ends between a row and the next.
+    states : ndarray of int, shape (n_frames,)
+    lagtime : int
+        Frames of the shortest visit.
+    """
     turned = np.flatnonzero(broken | (np.diff(states[order]) != 0))
     first, last = np.append(0, turned + 1), np.append(turned, len(order) - 1)
     walker = np.append(0, np.cumsum(broken))[first]

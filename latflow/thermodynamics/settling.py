@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import f, norm
+from scipy.stats import f, norm, t
 
 from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow.thermodynamics.connection import passages
@@ -20,7 +20,7 @@ FALSE_ALARMS = 0.002  # of a whole fit, were the errors Gaussian and exact
 HEAVY_TAILS = 1.1  # times that limit: errors are estimated from few blocks and few crossings
 FEW_CROSSINGS = 8  # of a trajectory, in all
 FAR_MORE = 2.5  # scatter of trajectories, in what their own blocks explain
-LEAST_SCATTER = 0.03  # of a population, that is worth a word
+LEAST_SCATTER = 0.05  # of a population, that is worth a word
 
 
 @dataclass(frozen=True)
@@ -60,25 +60,25 @@ class Unsettled:
     def sentence(self, units: Units) -> str:
         """Return what a user should know, in one sentence."""
         a, b = map(with_error, self.values, self.errors)
-        t = units.named(round(self.temperature, 4))
+        where = units.named(round(self.temperature, 4))
         if self.kind == "starts":
             low, high = self.values
             return (
-                f"At {t} trajectories are in state {self.state} from {low:.2f} to {high:.2f} of "
-                f"their time, {self.z:.1f} times the scatter that their own blocks explain, and "
+                f"At {where} trajectories are in state {self.state} from {low:.2f} to {high:.2f} "
+                f"of their time, {self.z:.1f} times the scatter that their own blocks explain, and "
                 f"enter or leave it {self.crossings:.1f} times each: they are too short to forget "
                 "how they started, and its population is known only as far as the starts were "
                 "drawn from equilibrium; simulate longer."
             )
         if self.kind == "trajectories":
             return (
-                f"At {t} trajectory {self.trajectory} is in state {self.state} for {a} of its "
+                f"At {where} trajectory {self.trajectory} is in state {self.state} for {a} of its "
                 f"time and the others for {b}, {self.z:.1f} errors apart: one or the other is "
                 "stuck; simulate longer."
             )
         what = "all trajectories" if self.trajectory is None else f"trajectory {self.trajectory}"
         return (
-            f"At {t} state {self.state} holds {a} of the first half of {what} and {b} of the "
+            f"At {where} state {self.state} holds {a} of the first half of {what} and {b} of the "
             f"second half, {self.z:.1f} errors apart: the simulation drifts or is stuck; simulate "
             "longer, or leave its beginning out."
         )
@@ -142,10 +142,11 @@ def settling(frames: Frames, states: IntArray, n_states: int, lagtime: int) -> l
     if frames.bare_pairs is not None:
         return []
     tallies = list(_tallies(frames, states, n_states, lagtime))
-    one = _limit(n_states * sum(2 * len(tally.trajectory) for tally in tallies))
+    n_compared = n_states * sum(2 * len(tally.trajectory) for tally in tallies)
     together = _limit(n_states * len(tallies))
     found: list[Unsettled] = []
     for tally in tallies:
+        one = _limit(n_compared, drawn=bool(tally.drawn.any()))
         every = [item for item in [*_halves(tally), *_trajectories(tally)] if item.z > one]
         every += [item for item in _halves_together(tally) if item.z > together]
         every += _starts(tally)
@@ -155,9 +156,13 @@ def settling(frames: Frames, states: IntArray, n_states: int, lagtime: int) -> l
     return sorted(found, key=lambda item: -item.z)
 
 
-def _limit(n_compared: int) -> float:
-    """Return how many errors apart the worst of so many comparisons may be."""
-    return HEAVY_TAILS * float(norm.isf(FALSE_ALARMS / 2 / max(n_compared, 1)))
+def _limit(n_compared: int, *, drawn: bool = False) -> float:
+    """Return how many errors apart the worst of so many comparisons may be.
+
+    No crossings bound the errors of draws from below, which leaves those of two times five blocks.
+    """
+    tail = FALSE_ALARMS / 2 / max(n_compared, 1)
+    return HEAVY_TAILS * float(t.isf(tail, N_BLOCKS - 2) if drawn else norm.isf(tail))
 
 
 def _tallies(frames: Frames, states: IntArray, n_states: int, lagtime: int) -> Iterator[_Tally]:

@@ -160,7 +160,7 @@ def per_frame(values: Any, lengths: Sequence[int], name: str) -> NDArray[Any]:
             )
         parts.append(np.broadcast_to(array, (n,)))
     joined = np.concatenate(parts)
-    real = name in ("temperature", "weights", "energy")
+    real = name in ("temperature", "weights", "energy", "pressure", "volume")
     return joined.astype(np.float64, copy=False) if real else joined
 
 

@@ -28,10 +28,13 @@ from latflow.trajectories.containers import (
 )
 from latflow.trajectories.pairs import lagged_pairs, places, time_blocks, time_segments
 from latflow.trajectories.rows import Rows, in_blocks, is_large, is_on_disk
+from latflow.units import Units
 
 FRAME_METADATA = ("trajectory", "frame", "temperature", "weights", "initial_states", "dynamics")
 SCORE_METADATA = tuple(name for name in FRAME_METADATA if name != "initial_states")
-PER_FRAME = ("temperature", "weights", "initial_states", "energy", "states", "dynamics")
+PER_FRAME = (
+    "temperature", "weights", "initial_states", "energy", "pressure", "volume", "states", "dynamics"
+)  # fmt: skip
 FEWEST_BLOCKS = 10
 
 T = TypeVar("T")
@@ -56,7 +59,7 @@ class Frames:
     weights : ndarray of shape (n_frames,)
         Statistical weights, of mean 1 at each temperature.
     energy : ndarray of shape (n_frames,), or None
-        Potential energy.
+        Potential energy, with pV where pressure and volume were given.
     initial_states, states : ndarray of shape (n_frames,), or None
         Labels to start learning from, and labels that are the user's own.
     dynamics : ndarray of bool of shape (n_frames,), or None
@@ -293,7 +296,7 @@ def gather_frames(
     trajectory: ArrayLike | None = None,
     frame: ArrayLike | None = None,
     lagtime: int | None = None,
-    dynamics: Any = True,
+    units: Units | None = None,
     **metadata: Any,
 ) -> Frames:
     """Validate either convention of input and return its frames; nothing of the caller's changes.
@@ -308,10 +311,12 @@ def gather_frames(
     trajectory, frame : array_like of shape (n_frames,), optional
     lagtime : int, optional
         That a deeptime data set must have.
-    dynamics : bool, or one a trajectory of a list, or one a row of an array, default=True
-        False for equilibrium draws, whose order is not that of time.
+    units : Units, optional
+        Of `energy`; kJ/mol if not given.
     **metadata
-        `temperature`, `weights`, `initial_states`, `energy`, `states`.
+        `temperature`, `weights`, `initial_states`, `energy`, `states`; `dynamics` (False for
+        equilibrium draws, whose order is not that of time) and `pressure`, which may be one for
+        all; `volume`.
 
     Raises
     ------
@@ -321,8 +326,7 @@ def gather_frames(
     """
     manifest = getattr(X, "manifest", None)
     bare_pairs = None
-    one_for_all = isinstance(dynamics, bool | np.bool_)
-    metadata["dynamics"] = None if one_for_all else dynamics
+    for_all = {k: metadata.pop(k) for k in ("dynamics", "pressure") if np.isscalar(metadata.get(k))}
     if hasattr(X, "data_lagged") or hasattr(X, "subsets"):
         X, bare_pairs, metadata = _open_dataset(X, lagtime, metadata)
     X = as_container(X)
@@ -335,13 +339,17 @@ def gather_frames(
     ids, place = places(len(X), trajectory, frame)
     check_finite(X, ids if trajectory is None else np.asarray(trajectory), place)
     names = getattr(estimator, "feature_names_in_", None)
-    if one_for_all and not dynamics:
-        metadata["dynamics"], bare_pairs = dynamics, None
+    for name, value in for_all.items():
+        if metadata.get(name) is None:  # no level of an index
+            metadata[name] = np.full(len(X), value)
+    known = _checked_metadata(metadata, len(X), units or Units())
+    if known["dynamics"] is not None:
+        bare_pairs = None
     return Frames(
         X=X,
         trajectory=ids,
         frame=place,
-        **_checked_metadata(metadata, len(X)),
+        **known,
         ordered=not (bare_pairs is None and trajectory is None and frame is None),
         listed=listed,
         feature_names=names,
@@ -350,19 +358,19 @@ def gather_frames(
     )
 
 
-def _checked_metadata(metadata: Mapping[str, Any], n_frames: int) -> dict[str, Any]:
+def _checked_metadata(metadata: Mapping[str, Any], n_frames: int, units: Units) -> dict[str, Any]:
     """Return what is known of every frame, checked."""
     known = dict.fromkeys(PER_FRAME) | dict(metadata)
     temperatures, origin = np.array([np.nan]), np.zeros(n_frames, dtype=np.int64)
     if known["temperature"] is not None:
         values = check_temperatures(known["temperature"], n_frames)
         temperatures, origin = np.unique(values, return_inverse=True)
-    energy, labels = known["energy"], known["initial_states"]
+    labels = known["initial_states"]
     return {
         "temperatures": temperatures,
         "origin": origin.astype(np.int32),
         "weights": _scaled(check_weights(known["weights"], n_frames), origin),
-        "energy": None if energy is None else check_per_frame(energy, n_frames, "energy"),
+        "energy": _energies(known, n_frames, units),
         "initial_states": None
         if labels is None
         else np.unique(_labels(labels, n_frames, "initial_states"), return_inverse=True)[1],
@@ -379,11 +387,32 @@ def _scaled(weights: FloatArray, origin: IntArray) -> FloatArray:
     return np.asarray(weights / np.where(means > 0, means, 1.0)[origin])
 
 
+def _energies(known: Mapping[str, Any], n_frames: int, units: Units) -> FloatArray | None:
+    """Return the energy of each frame, with pV where pressure and volume are given."""
+    names = ("energy", "pressure", "volume")
+    given = [name for name in names if known[name] is not None]
+    if "pressure" not in given and "volume" not in given:
+        return check_per_frame(known["energy"], n_frames, "energy") if given else None
+    if len(given) < len(names):
+        missing = " and ".join(f"`{name}`" for name in names if name not in given)
+        raise ValueError(
+            "Expected `energy`, `pressure` (bar) and `volume` (nm^3) together, as pV is added to "
+            f"the energy, got no {missing}."
+        )
+    energy, pressure, volume = (check_per_frame(known[name], n_frames, name) for name in names)
+    if (volume <= 0).any():
+        raise ValueError(
+            f"Expected every `volume` to be positive, got {volume[volume <= 0][0]:g} at frame "
+            f"{np.flatnonzero(volume <= 0)[0]}."
+        )
+    return energy + units.work(pressure, volume)
+
+
 def frame_flags(values: Any, n_frames: int) -> BoolArray | None:
     """Return whether each frame has dynamics, from one value for all or one each; None: all."""
     if values is None:
         return None
-    array = np.broadcast_to(values, n_frames) if np.ndim(values) == 0 else np.asarray(values)
+    array = np.full(n_frames, values) if np.isscalar(values) else np.asarray(values)
     if array.shape != (n_frames,) or not np.isin(array, (0, 1)).all():
         raise ValueError(
             "Expected `dynamics` to be True or False, or one of these per trajectory of a list, or "
