@@ -112,13 +112,26 @@ def without_prior(model):
         ensemble.heat_capacities = kept
 
 
+def asked(model, name, temperature):
+    """Return what a method says of a temperature, asked once; its warnings come each time."""
+    known = vars(model).setdefault("asked_", {})
+    key = name, temperature, model.ensemble_.heat_capacities is None
+    if key not in known:
+        known[key] = with_warnings(getattr(model, name), temperature)
+    table, said = known[key]
+    for sentence in said:
+        warnings.warn(sentence, stacklevel=2)
+    return table
+
+
 def answer(model, question, data):
     """Return value and standard error of a question."""
     if question.kind == POPULATION:
-        table = model.state_populations(question.temperature)
+        table = asked(model, "state_populations", question.temperature)
         return tuple(table.loc[(question.temperature, question.about)])
     if question.kind == DIFFERENCE:
-        row = model.thermodynamics(question.temperature).loc[(question.temperature, 0)]
+        table = asked(model, "thermodynamics", question.temperature)
+        row = table.loc[(question.temperature, 0)]
         return row[question.about], row[f"{question.about}_error"]
     if question.kind == MELTING:
         return model.melting_temperature(question.about)[:2]
@@ -138,7 +151,7 @@ def support_of(model, question, value):
     t = value if question.kind == MELTING else question.temperature
     if not np.isfinite(value):
         return "unsupported"
-    return with_warnings(model.support, t)[0]["support"].iloc[0]
+    return with_warnings(asked, model, "support", t)[0]["support"].iloc[0]
 
 
 def answered_by_model(case, system, data, route, seed, args):

@@ -29,7 +29,7 @@ RIDGES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # on standardised units, in nats a fram
 HIGHER_RIDGES = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)  # of the functions after the first
 MOST_NUMBERS = 2**24  # of units that the last layer is solved on: more frames are thinned out
 LEAST_SCALE = 1e-8
-FACTOR_ROWS, FACTOR_DRAWS = 20_000, 12  # of the factor between energies and temperatures
+FACTOR_ROWS, FACTOR_DRAWS = 20_000, 10  # of the factor between energies and temperatures
 FACTOR_RIDGE = torch.tensor([1e-3], dtype=torch.float64)
 FACTOR_FLOOR = 0.03  # of its error: what an h that is linear in beta may be off
 
@@ -290,12 +290,13 @@ def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
     classes = LastLayer(units, k, problem.functions.upto(1))
     energy = torch.as_tensor(problem.energy)[rows]
     step = np.abs(np.gradient(pool.betas)) if len(pool.betas) > 2 else np.ones(2)
-    tried = []
+    tried, start = [], None
     for _ in range(FACTOR_DRAWS):
         half = pool.halved(rng)
         drawn = [pool.weights_of(chosen)[fit.rows[rows]] for chosen in (half, 1 - half)]
         parts = [torch.from_numpy(weights) for weights in drawn]
-        solutions = [classes.solve(weights, FACTOR_RIDGE) for weights in parts]
+        solutions = [classes.solve(weights, FACTOR_RIDGE, start) for weights in parts]
+        start = solutions[0]
         h = [units @ solution.slopes[:, 0] for solution in solutions]
         w = sum(parts)
         sums = [_covariances(w * (k == j), energy, *h) for j in range(len(pool.betas))]

@@ -275,7 +275,8 @@ class Ensemble:
         value, error : ndarray
         """
         beta = self.units.beta(check_temperature(temperature))
-        value, error = statistic(self.answer.at(beta))
+        answer = self._twin(self.answer.route) if self.bootstraps else self.answer
+        value, error = statistic(answer.at(beta))
         if self.bootstraps:
             others = [statistic(bootstrap.at(beta))[0] for bootstrap in self.bootstraps]
             error = np.std(others, axis=0, ddof=1)

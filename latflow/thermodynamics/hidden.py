@@ -74,7 +74,7 @@ def _of_energies(pool: Pool, states: IntArray, n_states: int, energy: FloatArray
     )
     precision = [_residual(pool.betas, 1 / pool.betas, w, 0) for w in _weights(means)]
     fluctuation = np.array([w @ pool.betas**-4.0 for w in _weights(squares)])
-    return np.array(precision) + fluctuation
+    return np.asarray(precision + fluctuation)
 
 
 def _fluctuations(pool: Pool, inside: FloatArray, energy: FloatArray) -> FloatArray:

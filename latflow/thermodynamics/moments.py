@@ -15,6 +15,9 @@ from latflow.thermodynamics.weighting import Snapshot
 from latflow.units import Units
 
 
+LEAST_WEIGHT = 1e-200  # of a state, whose moments are taken without logarithms
+
+
 @dataclass(frozen=True)
 class StateMoments:
     """Partition function of every state at one temperature, and its derivatives in beta.
@@ -74,6 +77,9 @@ def state_moments(snapshot: Snapshot, states: IntArray, n_states: int) -> StateM
     -------
     StateMoments
     """
+    whole = None if snapshot.weighting.pool else _whole_moments(snapshot, states, n_states)
+    if whole is not None:
+        return StateMoments(*whole, np.zeros((0, n_states, 3)))
     log_w, weighting = snapshot.log_weights, snapshot.weighting
     slope, curvature = weighting.route.derivatives(snapshot.beta)
     top = log_w.max()
@@ -96,11 +102,37 @@ def state_moments(snapshot: Snapshot, states: IntArray, n_states: int) -> StateM
     return StateMoments(log_partition, energy, fluctuation, pulls)
 
 
+def _whole_moments(
+    snapshot: Snapshot, states: IntArray, n_states: int
+) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+    """Return the moments of all states at once, or None where the weight of one underflows."""
+    weights = snapshot.weights
+    total = np.bincount(states, weights, n_states)
+    if (total < LEAST_WEIGHT).any():
+        return None
+    slope, curvature = snapshot.weighting.route.derivatives(snapshot.beta)
+    slope = slope - slope.mean()
+    mean = np.bincount(states, weights * slope, n_states) / total
+    wide = (slope - mean[states]) ** 2
+    if curvature is not None:
+        wide -= curvature
+    fluctuation = np.bincount(states, weights * wide, n_states) / total
+    log_partition = np.log(total) - np.log(total.max())
+    return log_partition, mean, fluctuation
+
+
 def populations(
     snapshot: Snapshot, states: IntArray, n_states: int
 ) -> tuple[FloatArray, FloatArray]:
     """Return the populations of all states and their standard errors, as a statistic."""
-    return state_moments(snapshot, states, n_states).populations()
+    weights = snapshot.weights
+    population = np.bincount(states, weights, n_states)
+    variance = np.zeros(n_states)
+    if snapshot.weighting.pool is not None:
+        for s in range(n_states):
+            pull = weights * ((states == s) - population[s])
+            variance[s] = (snapshot.weighting.pulls(pull[:, None]) ** 2).sum()
+    return population, np.sqrt(variance)
 
 
 def block_populations(pool: Pool, states: IntArray, n_states: int) -> tuple[FloatArray, FloatArray]:
