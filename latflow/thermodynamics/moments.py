@@ -14,7 +14,6 @@ from latflow.thermodynamics.pool import Pool
 from latflow.thermodynamics.weighting import Snapshot
 from latflow.units import Units
 
-
 LEAST_WEIGHT = 1e-200  # of a state, whose moments are taken without logarithms
 
 
@@ -126,7 +125,7 @@ def populations(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the populations of all states and their standard errors, as a statistic."""
     weights = snapshot.weights
-    population = np.bincount(states, weights, n_states)
+    population = np.asarray(np.bincount(states, weights, n_states), np.float64)
     variance = np.zeros(n_states)
     if snapshot.weighting.pool is not None:
         for s in range(n_states):
