@@ -29,7 +29,7 @@ from latflow.kinetics.chains import (
     make_chain,
     sets_of,
 )
-from latflow.kinetics.lumping import lumped_model, warn_of_left_out
+from latflow.kinetics.lumping import lumped_model
 
 if TYPE_CHECKING:
     from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
@@ -303,7 +303,6 @@ def model_of(
 
     check_count(n_samples, "n_samples", minimum=2)
     if chain.is_fine:
-        warn_of_left_out(chain, lagtime)
         return lumped_model(chain, lagtime, n_samples=n_samples, seed=int(rs.randint(2**31 - 1)))
     counts = count(chain.states, lagtime)
     largest, *others = sets_of(counts)

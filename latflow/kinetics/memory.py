@@ -27,6 +27,7 @@ NAMES = (("timescale", "error"), ("doubled", "doubled_error"), ("quadrupled", "q
 MOST_HIDDEN = 0.1  # of the slowest timescale, before the user hears of it
 TINY = 1e-12  # variance of a share in data without any noise
 MOST_LIVES = 2.0  # lagtime over timescale: beyond, few data make a decayed process look slow
+SLOWEST_FACTOR = 0.05  # by which a rate is corrected at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +43,10 @@ class Memory:
         then the samples, which weight the same blocks of trajectories alike at all multiples. A
         multiple is missing where no trajectory is longer, all processes have decayed, or other
         states are connected.
-    hidden, error : ndarray of shape (n_states - 1,)
-        Share of each timescale that memory hides at the lagtime, and its standard error.
     """
 
     model: BayesianMSMPosterior
     rates: dict[int, FloatArray]
-    hidden: FloatArray
-    error: FloatArray
 
     def timescale(self, multiple: int) -> tuple[float, float]:
         """Return the slowest timescale in frames at a multiple and its error, NaN if unknown."""
@@ -57,6 +54,47 @@ class Memory:
             return np.nan, np.nan
         best, *drawn = 1 / self.rates[multiple][:, 0]
         return float(best), float(np.std(drawn, ddof=1))
+
+    def share(self, multiple: int) -> FloatArray:
+        """Return what memory hides of each timescale, as told by its change up to a multiple.
+
+        As a share of the true timescale, of rates that fall towards their limit as 1 / lagtime;
+        NaN for processes that have decayed by then, as told from half the multiple.
+        """
+        first = self.rates[1]
+        if multiple not in self.rates:
+            return np.full_like(first, np.nan)
+        alive = _alive(self.rates, multiple, int(self.model.prior.lagtime))
+        change = 1 - self.rates[multiple] / first
+        return np.where(alive, change * multiple / (multiple - 1), np.nan)
+
+    def hidden(self) -> FloatArray:
+        """Return the mean of both shares, weighted by their errors.
+
+        Where neither is known, a process takes that of the next slower one.
+        """
+        shares = np.stack([self.share(k) for k in MULTIPLES[1:]])
+        weight = 1 / (np.var(shares[:, 1:], axis=1, ddof=1, keepdims=True) + TINY)
+        known = np.isfinite(shares)
+        total = np.where(known, weight, 0).sum(axis=0)
+        mean = np.where(known, weight * shares, 0).sum(axis=0) / np.where(total > 0, total, np.nan)
+        return np.asarray(pd.DataFrame(mean).ffill(axis=1))
+
+    def factors(self, rs: np.random.RandomState) -> FloatArray:
+        """Return by what the rates of the model, and of each sample, are to be multiplied.
+
+        What memory hides, h with standard error s, is corrected for by its mean after a prior of
+        that size around zero, w h with w = h^2 / (h^2 + s^2). What that leaves of its variance, and
+        the disagreement between both multiples, enter the samples. Memory only shortens timescales:
+        a negative h is noise.
+        """
+        hidden = np.nan_to_num(self.hidden())
+        weight, doubt = _weight(hidden), np.nan_to_num(self.share(4) - self.share(2))
+        factors = np.maximum(1 - weight * hidden, SLOWEST_FACTOR)
+        left = weight[0] * (1 - weight[0]) * np.var(hidden[1:], axis=0, ddof=1)
+        left = np.sqrt(left + np.square(_weight(np.abs(doubt)) * doubt)[0]) / factors[0]
+        factors[1:] *= np.exp(left * rs.standard_normal((len(factors) - 1, 1)))
+        return factors
 
 
 def lagtime_convergence(
@@ -141,8 +179,8 @@ def remember(chain: Chain, lagtime: int, n_samples: int, rs: np.random.RandomSta
         if k > 1 and (chain.longest <= k * lagtime or not _alive(rates, k, lagtime).any()):
             break
         with warnings.catch_warnings():
-            # few data leave states that are not connected, and eigenvalues of zero or one
-            warnings.simplefilter("ignore")
+            if k > 1 or not chain.is_fine:
+                warnings.simplefilter("ignore")
             model = lumped_model(chain, k * lagtime, n_samples=n_samples, seed=seed, blocks=blocks)
             values = [1 / m.timescales() for m in (model.prior, *model.samples)]
         models.append(model)
@@ -150,21 +188,36 @@ def remember(chain: Chain, lagtime: int, n_samples: int, rs: np.random.RandomSta
         if not np.array_equal(first, last):
             break
         rates[k] = np.asarray(values, dtype=np.float64)
-    return Memory(models[0], rates, *_hidden(rates, lagtime))
+    return Memory(models[0], rates)
 
 
 def warn_of_memory(memory: Memory, lagtime: int, temperature: float, step: float) -> None:
-    """Warn where memory hides a good part of the slowest timescale."""
+    """Warn where memory hides a good part of the slowest timescale at the lagtime."""
     row = _row(memory, step)
-    error = row["hidden_error"]
-    if not row["hidden"] > max(MOST_HIDDEN + error, 2 * error):
-        return
-    short, *longer = [with_error(row[f"{n}"], row[e]) for n, e in NAMES if np.isfinite(row[n])]
+    if row["hidden"] > MOST_HIDDEN + row["hidden_error"]:
+        hides = f"hides about {row['hidden']:.0%} of the timescale"
+        _warn(row, lagtime, temperature, hides)
+
+
+def warn_of_lasting_memory(memory: Memory, lagtime: int, temperature: float, step: float) -> None:
+    """Warn where the slowest timescale at longer lagtimes is not what rates are corrected to.
+
+    Four times the lagtime must bear out what twice the lagtime tells; where nothing is known of it,
+    half of the correction is taken as not borne out.
+    """
+    twice, more = (memory.share(k)[:, :1] for k in MULTIPLES[1:])
+    off = np.log(1 - twice) - np.log(1 - more) if np.isfinite(more).all() else twice / 2
+    if off.size and off[0, 0] > MOST_HIDDEN + _error(off)[0]:
+        _warn(_row(memory, step), lagtime, temperature, "is longer than rates are corrected for")
+
+
+def _warn(row: dict[str, float], lagtime: int, temperature: float, what: str) -> None:
+    short, *longer = [with_error(row[name], row[e]) for name, e in NAMES if np.isfinite(row[name])]
     warn(
         f"At temperature {temperature:g} the slowest timescale is {short} at lagtime={lagtime} and "
         f"{' and '.join(longer)} at twice{' and four times' * (len(longer) > 1)} that: the states "
-        f"keep a memory, which hides about {row['hidden']:.0%} of the timescale. Take a longer "
-        "lagtime, or count transitions between fine clusters (`variables`, `n_clusters`)."
+        f"keep a memory, which {what}. Take a longer lagtime, or count transitions between fine "
+        "clusters (`variables`, `n_clusters`)."
     )
 
 
@@ -174,10 +227,9 @@ def _row(memory: Memory, step: float) -> dict[str, float]:
     for k, names in zip(MULTIPLES, NAMES, strict=True):
         row |= dict(zip(names, step * np.array(memory.timescale(k)), strict=True))
     row["change"] = row["doubled"] / row["timescale"] - 1
-    hidden, error = (
-        values[0] if values.size else np.nan for values in (memory.hidden, memory.error)
-    )
-    return row | {"hidden": float(hidden), "hidden_error": float(error)}
+    hidden = memory.hidden()
+    values = (hidden[0, 0], _error(hidden)[0]) if hidden.size else (np.nan, np.nan)
+    return row | dict(zip(("hidden", "hidden_error"), map(float, values), strict=True))
 
 
 def _alive(rates: dict[int, FloatArray], k: int, lagtime: int) -> BoolArray:
@@ -185,23 +237,12 @@ def _alive(rates: dict[int, FloatArray], k: int, lagtime: int) -> BoolArray:
     return np.asarray(k * lagtime * rates[k // 2][0] < MOST_LIVES)
 
 
-def _hidden(rates: dict[int, FloatArray], lagtime: int) -> tuple[FloatArray, FloatArray]:
-    """Return the share of each timescale that memory hides, and its standard error.
+def _error(values: FloatArray) -> FloatArray:
+    """Return the standard error of the first row from the samples in the others."""
+    return np.asarray(np.std(values[1:], axis=0, ddof=1))
 
-    From rates that fall towards their limit as 1 / lagtime, by the changes on doubling once and
-    twice, weighted by their errors. A process that has decayed by twice the lagtime takes the share
-    of the next slower one.
-    """
-    first, shares, weights = rates[1], [], []
-    for k in MULTIPLES[1:]:
-        if k in rates:
-            share = (1 - rates[k] / first) * k / (k - 1)
-            shares.append(share)
-            weights.append(_alive(rates, k, lagtime) / (np.var(share[1:], axis=0, ddof=1) + TINY))
-    if not shares:
-        unknown = np.full(first.shape[1], np.nan)
-        return unknown, unknown
-    with np.errstate(invalid="ignore"):
-        mean = np.einsum("kp,kip->ip", weights, shares) / np.sum(weights, axis=0)
-    known = pd.DataFrame([mean[0], mean[1:].std(axis=0, ddof=1)]).ffill(axis=1)
-    return known.loc[0].to_numpy(), known.loc[1].to_numpy()
+
+def _weight(values: FloatArray) -> FloatArray:
+    """Return the weights of values against a prior of their own size, zero if negative."""
+    squares = np.square(np.maximum(values, 0))
+    return np.asarray(squares / (squares + np.square(_error(values)) + TINY))

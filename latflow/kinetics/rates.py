@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import norm
 from sklearn.utils import check_random_state
 
 from latflow._typing import FloatArray, RandomState
@@ -23,10 +22,10 @@ from latflow.kinetics.chains import (
     chains_by_temperature,
     check_states,
 )
-from latflow.kinetics.generator import FASTEST, nearest_rates, warn_of_missed
-from latflow.kinetics.lumping import warn_of_left_out
+from latflow.kinetics.generator import nearest_rates, warn_of_missed
+from latflow.kinetics.lumping import slowed_model
 from latflow.kinetics.markov import CONFIDENCE, PAIR, model_of, pairs_table, statistics
-from latflow.kinetics.memory import Memory, remember, warn_of_memory
+from latflow.kinetics.memory import Memory, remember, warn_of_lasting_memory
 
 if TYPE_CHECKING:
     from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
@@ -70,7 +69,8 @@ def transition_rates(
     {(0, 1): 0.72, (1, 0): 0.6}
     """
     step = check_positive(time_step, "time_step")
-    return _model_rates(model, step, confidence, f"at lagtime={model.prior.lagtime}")
+    _warn_without_rates(model.prior, f"at lagtime={model.prior.lagtime}")
+    return _model_rates(model, step, confidence)
 
 
 def rates(
@@ -88,9 +88,9 @@ def rates(
     """Rates between all states at each simulated temperature, with credible intervals.
 
     Give the `variables`, too: rates from transitions between two or three states depend on the
-    lagtime, those from transitions between fine clusters hardly do. Intervals include what memory
-    may still hide at the lagtime, as told from twice and four times it
-    (:func:`lagtime_convergence`).
+    lagtime, those from transitions between fine clusters hardly do. What memory still hides at the
+    lagtime is told from twice and four times it (:func:`lagtime_convergence`): relaxation rates are
+    corrected for the part that exceeds its error, and the rest is in the intervals.
 
     Parameters
     ----------
@@ -117,15 +117,14 @@ def rates(
     -------
     DataFrame
         Index (`temperature`, `source`, `target`), by rising temperature, of all pairs of different
-        states seen at any temperature. Columns as :func:`transition_rates` has them, `low`, `high`
-        and `log_error` widened by what memory hides; NaN for pairs that are not connected at a
-        temperature.
+        states seen at any temperature. Columns as :func:`transition_rates` has them; NaN for pairs
+        that are not connected at a temperature.
 
     Warns
     -----
     UserWarning
         Where states are not connected at a temperature, no rate matrix gives the transition
-        probabilities there, or memory hides more than 10 % of the slowest timescale.
+        probabilities there, or longer lagtimes tell of more memory than rates are corrected for.
 
     Raises
     ------
@@ -151,15 +150,15 @@ def rates(
         where = f"at lagtime={lagtime}, temperature {t:g}"
         memory = remember(chain, lagtime, n_samples, rs)
         model = _model(chain, lagtime, n_samples, rs, memory)
-        table = _model_rates(model, step, confidence, where)
-        table = _with_memory(table, model, memory, confidence)
+        _warn_without_rates(model.prior, where)
+        table = _model_rates(_without_memory(model, memory, rs), step, confidence)
         lost = np.setdiff1d(names, model.prior.count_model.state_symbols).tolist()
         if lost:
             warn(
                 f"States {lost} are not connected with the others in both directions {where}: their"
                 " rates are NaN there. More data, or a shorter lagtime, may connect them."
             )
-        warn_of_memory(memory, lagtime, t, step)
+        warn_of_lasting_memory(memory, lagtime, t, step)
         tables[t] = table.reindex(pairs)
     return pd.concat(tables, names=["temperature"])
 
@@ -172,17 +171,30 @@ def _model(
 ) -> BayesianMSMPosterior:
     """Return a model of the states, with the memory's samples or those of the posterior."""
     if chain.is_fine:
-        warn_of_left_out(chain, lagtime)
         return memory.model
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The states are not connected")
         return model_of(chain, lagtime, n_samples, rs)
 
 
-def _model_rates(
-    model: BayesianMSMPosterior, step: float, confidence: float, where: str
-) -> pd.DataFrame:
-    """Return the table of rates; warn where they miss a transition probability."""
+def _without_memory(
+    model: BayesianMSMPosterior, memory: Memory, rs: np.random.RandomState
+) -> BayesianMSMPosterior:
+    """Return a model and samples corrected for what memory hides, the samples for its errors."""
+    from deeptime.markov.msm import BayesianMSMPosterior
+
+    models = (model.prior, *model.samples)
+    prior, *samples = map(slowed_model, models, memory.factors(rs))
+    return BayesianMSMPosterior(prior=prior, samples=samples)
+
+
+def _warn_without_rates(model: MarkovStateModel, where: str) -> None:
+    matrix = model.transition_matrix
+    warn_of_missed(nearest_rates(matrix, model.stationary_distribution, 1.0), matrix, 1.0, where)
+
+
+def _model_rates(model: BayesianMSMPosterior, step: float, confidence: float) -> pd.DataFrame:
+    """Return the table of rates."""
     time = step * model.prior.lagtime
 
     def rates_of(m: MarkovStateModel) -> FloatArray:
@@ -191,34 +203,4 @@ def _model_rates(
     best, low, high, drawn = statistics(model, rates_of, confidence)
     mean, deviation = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
     error = np.divide(deviation, mean, out=np.full_like(mean, np.inf), where=mean > 0)
-    warn_of_missed(best, model.prior.transition_matrix, time, where)
     return pairs_table(model, (best, low, high, error), COLUMNS).query("source != target")
-
-
-def _with_memory(
-    table: pd.DataFrame, model: BayesianMSMPosterior, memory: Memory, confidence: float
-) -> pd.DataFrame:
-    """Return rates with errors and intervals that include what memory hides of each."""
-    hidden = pairs_table(model, [_log_hidden(model.prior, memory.hidden)], ["hidden"])["hidden"]
-    hidden = hidden.reindex(table.index)
-    width = norm.isf((1 - confidence) / 2) * hidden
-    with np.errstate(divide="ignore", invalid="ignore"):
-        below, above = np.log(table["rate"] / table["low"]), np.log(table["high"] / table["rate"])
-    return table.assign(
-        low=table["rate"] * np.exp(-np.hypot(below, width)).fillna(0),
-        high=(table["rate"] * np.exp(np.hypot(above, width))).fillna(table["high"]),
-        log_error=np.hypot(table["log_error"], hidden),
-    )
-
-
-def _log_hidden(model: MarkovStateModel, hidden: FloatArray) -> FloatArray:
-    """Return by how much the logarithm of each rate changes where processes slow down."""
-    root = np.sqrt(model.stationary_distribution)
-    symmetric = root[:, None] * model.transition_matrix / root
-    eigenvalues, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
-    decays = -np.log(np.clip(eigenvalues[::-1], FASTEST, 1))
-    slower = decays * (1 - np.append(0, np.nan_to_num(hidden)))
-    first, second = ((vectors[:, ::-1] * d) @ vectors[:, ::-1].T for d in (decays, slower))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        change = np.abs(np.log(second / first))
-    return np.asarray(np.nan_to_num(change, nan=0, posinf=0))
