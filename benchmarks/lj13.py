@@ -1,6 +1,6 @@
 """LJ13: melting and heat capacity from two simulated temperatures, against parallel tempering.
 
-    python benchmarks/lj13.py                          # with a tempering of its own, about 15 min
+    python benchmarks/lj13.py                          # with a tempering of its own, about 30 min
     python benchmarks/lj13.py --save lj13.npz          # keep the tempering
     python benchmarks/lj13.py --reference lj13.npz     # take one that was kept
 
@@ -39,7 +39,6 @@ GRID = np.linspace(0.22, 0.42, 201)  # where the truth's melting and peak are so
 BETWEEN = np.linspace(0.25, 0.34, 46)  # where the answers' peak is sought
 JUDGED = slice(None, None, 5)
 TIME_STEP, FRICTION = 0.01, 1.0
-STRIDE = 100  # steps between frames of a continuous run
 SWAP_STRIDE, SWAPS_A_FRAME = 50, 4
 HOT, HEATING, SETTLING = 1.0, 20.0, 200.0  # before the first frame; a relaxation takes about 10
 MELTING, PEAK = "T_m", "T of the peak"
@@ -175,14 +174,14 @@ def prepared(temperatures, n_walkers, seed):
     return clusters
 
 
-def continuous(n_frames, n_walkers, seed, temperatures=SIMULATED):
+def continuous(n_frames, n_walkers, stride, seed, temperatures=SIMULATED):
     """Return runs of walkers that stay at their temperature, n_frames at each temperature."""
     clusters = prepared(temperatures, n_walkers, seed)
     clusters.advance(round(SETTLING / TIME_STEP))
     order = np.arange(n_walkers * len(temperatures)).reshape(n_walkers, -1)
 
     def move():
-        clusters.advance(STRIDE)
+        clusters.advance(stride)
         return order
 
     return simulated(clusters, temperatures, n_frames // n_walkers, move)
@@ -329,10 +328,9 @@ def fit(data, args, seed):
     return model.fit(**data.arguments())
 
 
-def judge(repeat, truth, args):
+def judge(data, truth, args, seed):
     """Return a record a question and way to answer it, for one pair of simulations."""
-    data = continuous(args.frames, args.walkers, 100 + repeat)
-    model = fit(data, args, repeat)
+    model = fit(data, args, seed)
     solid = int(model.state_populations(SIMULATED[0]).population.to_numpy().argmax())
     melting = truth.population(model, solid).jackknife(half)
     yardstick = mbar(data, model.labels_)
@@ -379,7 +377,10 @@ def run(args):
     if args.save:
         np.savez(args.save, **reference._asdict())
     truth = Truth(reference)
-    records = [record for k in range(args.repeats) for record in judge(k, truth, args)]
+    records = []
+    for k in range(args.repeats):
+        data = continuous(args.frames, args.walkers, args.stride, 100 + k)
+        records += judge(data, truth, args, seed=k)
     table = summarise(records)
     about = f"LJ13 from T = 0.25 and 0.34, {args.frames} frames each, {args.repeats} repeat(s)"
     places = table.loc[[MELTING, PEAK]].round(4)
@@ -400,9 +401,10 @@ if __name__ == "__main__":
     parser.add_argument("--reference-frames", type=int, default=10_000, help="of each ladder")
     parser.add_argument("--ladders", type=int, default=12)
     parser.add_argument("--frames", type=int, default=100_000, help="a simulated temperature")
+    parser.add_argument("--stride", type=int, default=500, help="steps of 0.01 between frames")
     parser.add_argument("--walkers", type=int, default=20, help="trajectories a temperature")
-    parser.add_argument("--lagtime", type=int, default=2)
+    parser.add_argument("--lagtime", type=int, default=1)
     parser.add_argument("--bootstraps", type=int, default=20)
     parser.add_argument("--max-iter", type=int, default=1, help="of the generator, not asked here")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     results.publish(parser, run)
