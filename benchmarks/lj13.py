@@ -1,6 +1,6 @@
 """LJ13: melting and heat capacity from two simulated temperatures, against parallel tempering.
 
-    python benchmarks/lj13.py                          # with a tempering of its own, about 15 min
+    python benchmarks/lj13.py                          # with a tempering of its own, about 30 min
     python benchmarks/lj13.py --save lj13.npz          # keep the tempering
     python benchmarks/lj13.py --reference lj13.npz     # take one that was kept
 
@@ -35,13 +35,13 @@ WALL_RADIUS, WALL_STIFFNESS = 2.0, 100.0
 COORDINATION_LENGTH = 1.5
 SIMULATED = (0.25, 0.34)
 LADDER = np.geomspace(0.2, 0.45, 14)
-GRID = np.linspace(0.22, 0.42, 201)  # where melting and the peak are sought
-JUDGED = np.linspace(0.25, 0.34, 10)
-HOT, HEATING, SETTLING = 1.0, 20.0, 200.0  # before the first frame; a relaxation takes about 10
+GRID = np.linspace(0.22, 0.42, 201)  # where the truth's melting and peak are sought
+BETWEEN = np.linspace(0.25, 0.34, 46)  # where the answers' peak is sought
+JUDGED = slice(None, None, 5)
 TIME_STEP, FRICTION = 0.01, 1.0
-MELTING, PEAK = "T_m", "T of the peak"
-STRIDE = 100  # steps between frames of a continuous run
 SWAP_STRIDE, SWAPS_A_FRAME = 50, 4
+HOT, HEATING, SETTLING = 1.0, 20.0, 200.0  # before the first frame; a relaxation takes about 10
+MELTING, PEAK = "T_m", "T of the peak"
 
 
 def icosahedron():
@@ -149,7 +149,10 @@ class Simulation(NamedTuple):
 
 
 def simulated(clusters, temperatures, n_frames, move):
-    """Call `move` before each frame; it returns the order, (n_walkers, n_temperatures)."""
+    """Return frames, each after a `move`.
+
+    `move` returns where the cluster of each walker and temperature is, (n_walkers, n_temperatures).
+    """
     frames = []
     for _ in range(n_frames):
         order = move()
@@ -171,14 +174,14 @@ def prepared(temperatures, n_walkers, seed):
     return clusters
 
 
-def continuous(n_frames, n_walkers, seed, temperatures=SIMULATED):
+def continuous(n_frames, n_walkers, stride, seed, temperatures=SIMULATED):
     """Return runs of walkers that stay at their temperature, n_frames at each temperature."""
     clusters = prepared(temperatures, n_walkers, seed)
     clusters.advance(round(SETTLING / TIME_STEP))
     order = np.arange(n_walkers * len(temperatures)).reshape(n_walkers, -1)
 
     def move():
-        clusters.advance(STRIDE)
+        clusters.advance(stride)
         return order
 
     return simulated(clusters, temperatures, n_frames // n_walkers, move)
@@ -188,7 +191,7 @@ def tempering(n_frames, n_ladders, seed, temperatures=LADDER):
     """Return parallel tempering in independent ladders, n_frames at each temperature of each."""
     clusters = prepared(temperatures, n_ladders, seed)
     order = np.arange(n_ladders * len(temperatures)).reshape(n_ladders, -1)
-    generator, parity = np.random.default_rng(seed), cycle((0, 1))
+    generator, parity = np.random.default_rng([seed, 1]), cycle((0, 1))
 
     def move(n_swaps=SWAPS_A_FRAME):
         for _ in range(n_swaps):
@@ -217,7 +220,7 @@ def swap(potential, betas, order, first, generator):
 
 
 class Curve(NamedTuple):
-    """A function of the temperature on GRID, one of each independent ladder."""
+    """A function of the temperature on GRID, of each independent ladder."""
 
     values: np.ndarray
 
@@ -229,21 +232,22 @@ class Curve(NamedTuple):
     def jackknife(self, place):
         """Return a feature of the mean curve, and its standard error by leaving ladders out."""
         n = len(self.values)
-        places = [place(values) for values in (self.values.sum(axis=0) - self.values) / (n - 1)]
-        return place(self.values.mean(axis=0)), np.sqrt((n - 1) * np.var(places))
+        without = (self.values.sum(axis=0) - self.values) / (n - 1)
+        error = np.sqrt((n - 1) * np.var([place(GRID, values) for values in without]))
+        return place(GRID, self.values.mean(axis=0)), error
 
 
-def peak(values):
-    """Return where a curve on GRID is highest, by a parabola through three points."""
+def peak(temperatures, values):
+    """Return where a curve is highest, by a parabola through three neighbours."""
     k = np.clip(np.argmax(values), 1, len(values) - 2)
     left, middle, right = values[k - 1 : k + 2]
     shift = (left - right) / (left - 2 * middle + right) / 2
-    return float(GRID[k] + shift * (GRID[1] - GRID[0]))
+    return float(temperatures[k] + shift * (temperatures[1] - temperatures[0]))
 
 
-def half(values):
-    """Return where a falling curve on GRID is one half."""
-    return float(np.interp(-0.5, -values, GRID))
+def half(temperatures, values):
+    """Return where a falling curve is one half."""
+    return float(np.interp(-0.5, -values, temperatures))
 
 
 def mbar(data, states):
@@ -263,14 +267,29 @@ def mbar_heat_capacity(ensemble, temperatures):
     return np.transpose(values)
 
 
-def reference_curves(reference, solid):
-    """Return the heat capacity and the population of the solid, by MBAR of each ladder."""
-    capacities, populations = [], []
-    for ladder, member in zip(reference.energies, solid, strict=True):
-        ensemble = Ensemble(list(ladder), list(reference.temperatures), boltzmann_constant=1.0)
-        capacities.append(mbar_heat_capacity(ensemble, GRID)[0])
-        populations.append([ensemble.at(t).weights @ member.ravel() for t in GRID])
-    return Curve(np.array(capacities)), Curve(np.array(populations))
+class Truth:
+    """A parallel tempering and MBAR over each of its ladders."""
+
+    def __init__(self, reference):
+        self.features = reference.features.reshape(-1, N_PARTICLES)
+        self.energies = reference.energies.reshape(len(reference.energies), -1)
+        temperatures = list(reference.temperatures)
+        self.ensembles = [
+            Ensemble(list(ladder), temperatures, boltzmann_constant=1.0)
+            for ladder in reference.energies
+        ]
+        mean, square = self.expectation(self.energies), self.expectation(self.energies**2)
+        self.heat_capacity = Curve((square - mean**2) / GRID**2)
+
+    def expectation(self, values):
+        """Return the expectation of (n_ladders, n_frames) on GRID, of each ladder."""
+        pairs = zip(self.ensembles, values, strict=True)
+        return np.array([[e.at(t).weights @ column for t in GRID] for e, column in pairs])
+
+    def population(self, model, state):
+        """Return the population of a state of a model that has `predict`."""
+        member = model.predict(self.features) == state
+        return Curve(self.expectation(member.reshape(self.energies.shape)))
 
 
 def by_hand(model, data, temperatures):
@@ -289,7 +308,7 @@ def by_hand(model, data, temperatures):
         cubic = CubicHermiteSpline(betas, means, slopes)
         energy[state], capacity[state] = cubic(beta), -(beta**2) * cubic(beta, 1)
     between = (p * energy**2).sum(axis=0) - (p * energy).sum(axis=0) ** 2
-    return (p * capacity).sum(axis=0) + between * beta**2, np.full(len(beta), np.nan)
+    return np.array([(p * capacity).sum(axis=0) + between * beta**2, np.full(len(beta), np.nan)])
 
 
 def by_model(model, temperatures):
@@ -309,40 +328,32 @@ def fit(data, args, seed):
     return model.fit(**data.arguments())
 
 
-def solid_frames(model, reference):
-    """Return the model's state that melts, and whether each frame of the reference is in it."""
-    solid = int(model.state_populations(SIMULATED[0]).population.to_numpy().argmax())
-    labels = model.predict(reference.features.reshape(-1, N_PARTICLES))
-    return solid, np.reshape(labels == solid, reference.energies.shape)
-
-
-def judge(repeat, reference, args):
+def judge(data, truth, args, seed):
     """Return a record a question and way to answer it, for one pair of simulations."""
-    data = continuous(args.frames, args.walkers, 100 + repeat)
-    model = fit(data, args, repeat)
-    solid, members = solid_frames(model, reference)
-    capacity, population = reference_curves(reference, members)
+    model = fit(data, args, seed)
+    solid = int(model.state_populations(SIMULATED[0]).population.to_numpy().argmax())
+    melting = truth.population(model, solid).jackknife(half)
     yardstick = mbar(data, model.labels_)
     curves = {
-        "MBAR": lambda t: mbar_heat_capacity(yardstick, t),
-        "by hand": lambda t: by_hand(model, data, t),
+        "MBAR": mbar_heat_capacity(yardstick, BETWEEN),
+        "by hand": by_hand(model, data, BETWEEN),
     }
     if hasattr(model.ensemble_, "heat_capacity"):
-        curves = {"latflow": lambda t: by_model(model, t)} | curves
-    melting = population.jackknife(half)
-    answers = [
+        curves = {"latflow": by_model(model, BETWEEN)} | curves
+    rows = [
         (MELTING, "latflow", melting, model.melting_temperature(solid)[:2]),
         (MELTING, "MBAR", melting, yardstick.melting_temperature(solid)[:2]),
     ]
+    highest, known = truth.heat_capacity.jackknife(peak), truth.heat_capacity.at(BETWEEN)
     for name, curve in curves.items():
-        answers.append((PEAK, name, capacity.jackknife(peak), (peak(curve(GRID)[0]), np.nan)))
-        truths, values = np.transpose(capacity.at(JUDGED)), np.transpose(curve(JUDGED))
-        for t, truth, value in zip(JUDGED, truths, values, strict=True):
-            answers.append((f"{t:.2f}", name, truth, value))
+        rows.append((PEAK, name, highest, (peak(BETWEEN, curve[0]), np.nan)))
+        columns = BETWEEN, np.transpose(known), np.transpose(curve)
+        for t, true, value in zip(*(column[JUDGED] for column in columns), strict=True):
+            rows.append((f"{t:.2f}", name, true, value))
     return [
-        {"question": question, "answer": name, "truth": truth, "its error": truth_error}
-        | {"value": value, "s.e.": error, "off, %": 100 * (value / truth - 1)}
-        for question, name, (truth, truth_error), (value, error) in answers
+        {"question": question, "answer": name, "truth": true, "its error": true_error}
+        | {"value": value, "s.e.": error, "off, %": 100 * (value / true - 1)}
+        for question, name, (true, true_error), (value, error) in rows
     ]
 
 
@@ -365,13 +376,17 @@ def run(args):
         reference = tempering(args.reference_frames, args.ladders, 0)
     if args.save:
         np.savez(args.save, **reference._asdict())
-    records = [record for k in range(args.repeats) for record in judge(k, reference, args)]
+    truth = Truth(reference)
+    records = []
+    for k in range(args.repeats):
+        data = continuous(args.frames, args.walkers, args.stride, 100 + k)
+        records += judge(data, truth, args, seed=k)
     table = summarise(records)
     about = f"LJ13 from T = 0.25 and 0.34, {args.frames} frames each, {args.repeats} repeat(s)"
     places = table.loc[[MELTING, PEAK]].round(4)
     yield results.Result("lj13", f"{about}: melting and the peak of C_v", places, gaps=True)
     capacities = table.drop([MELTING, PEAK]).rename_axis(["T", "answer"]).round(2)
-    columns = capacities.loc[:, ["truth", "its error"]].groupby("T").first().to_dict("series")
+    columns = capacities[["truth", "its error"]].groupby("T").first().to_dict("series")
     for answer, lines in capacities.groupby("answer", sort=False):
         for column in ("value", "rms off, %", "largest off, %"):
             columns[f"{answer}: {column}"] = lines[column].droplevel("answer")
@@ -386,9 +401,10 @@ if __name__ == "__main__":
     parser.add_argument("--reference-frames", type=int, default=10_000, help="of each ladder")
     parser.add_argument("--ladders", type=int, default=12)
     parser.add_argument("--frames", type=int, default=100_000, help="a simulated temperature")
+    parser.add_argument("--stride", type=int, default=500, help="steps of 0.01 between frames")
     parser.add_argument("--walkers", type=int, default=20, help="trajectories a temperature")
-    parser.add_argument("--lagtime", type=int, default=2)
+    parser.add_argument("--lagtime", type=int, default=1)
     parser.add_argument("--bootstraps", type=int, default=20)
     parser.add_argument("--max-iter", type=int, default=1, help="of the generator, not asked here")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     results.publish(parser, run)

@@ -86,6 +86,11 @@ def load(monkeypatch):
             f"--frames 1000 --max-iter 10 --repeats 1 --checkout {ROOT}",
             "after / before",
         ),
+        (
+            "lj13.py",
+            "--ladders 2 --reference-frames 50 --frames 2000 --bootstraps 10 --repeats 1",
+            "by hand: largest off",
+        ),
         ("code_size.py", f"--root {ROOT}", "annotations with Any"),
         ("truth.py", "--quick", "cannot be known (nothing crosses)"),
     ],
@@ -148,6 +153,64 @@ def test_several_tables_and_text_are_written(load, tmp_path, monkeypatch):
     assert "First:\n\n| x |\n| --- |\n| 1 |\n\nSecond:" in (tmp_path / "two.md").read_text()
     assert (tmp_path / "text.md").read_text().startswith("As it is.\n\n*")
     assert json.loads((tmp_path / "text.json").read_text())["table"] == "As it is."
+
+
+def test_forces_of_lj13_are_the_slopes_of_its_energy(load):
+    lj13 = load("lj13")
+    inside = lj13.icosahedron() + 0.05 * np.random.default_rng(0).standard_normal((13, 3))
+    for scale in (1.0, 2.2):  # the second, beyond the wall
+        x = scale * inside
+        steps = 1e-6 * np.eye(39).reshape(39, 13, 3)
+        slopes = (lj13.energies(x + steps) - lj13.energies(x - steps)) / 2e-6
+        np.testing.assert_allclose(lj13.forces(x).ravel(), -slopes, rtol=1e-6, atol=1e-6)
+    assert lj13.energies(lj13.icosahedron()[None])[0] == pytest.approx(-44.3, abs=0.1)
+
+
+def test_clusters_of_lj13_have_the_kinetic_energy_of_their_temperatures(load):
+    temperatures = np.repeat([0.2, 0.4, 0.3], 40)
+    clusters = load("lj13").Langevin(temperatures, time_step=0.01, friction=1.0, seed=0)
+    clusters.set_temperatures(temperatures[::-1])
+    clusters.advance(1000)
+    squared = (clusters.velocities.reshape(39, 3, 40) ** 2).mean(axis=(0, 2))
+    np.testing.assert_allclose(squared, [0.3, 0.4, 0.2], rtol=0.1)
+
+
+def test_swaps_leave_energies_distributed_as_they_were(load):
+    betas, generator = np.array([2.0, 1.0, 0.5]), np.random.default_rng(0)
+    potential = generator.exponential(1 / betas, (20_000, 3))
+    order = np.arange(60_000).reshape(-1, 3)
+    for first in (0, 1, 0, 1):
+        load("lj13").swap(potential.ravel(), betas, order, first, generator)
+    assert (np.sort(order, axis=1) == np.arange(60_000).reshape(-1, 3)).all()
+    assert 0.3 < (order == np.arange(60_000).reshape(-1, 3)).mean() < 0.7
+    means, squares = (potential.ravel()[order] ** k for k in (1, 2))
+    np.testing.assert_allclose(means.mean(axis=0), 1 / betas, rtol=0.03)
+    np.testing.assert_allclose(squares.mean(axis=0), 2 / betas**2, rtol=0.06)
+
+
+def test_tempering_of_lj13_sorts_frames_by_temperature(load, monkeypatch):
+    lj13 = load("lj13")
+    for name in ("HEATING", "SETTLING"):
+        monkeypatch.setattr(lj13, name, 20.0)
+    temperatures = lj13.LADDER[6::2]
+    simulation = lj13.tempering(60, 4, seed=0, temperatures=temperatures)
+    known = [-34.85, -31.85, -29.63, -27.61]  # of 12 ladders, 10,000 frames each
+    np.testing.assert_allclose(simulation.energies.mean(axis=(0, 2)), known, atol=0.7)
+    data = simulation.arguments()
+    assert data["temperature"] == [*temperatures] * 4
+    np.testing.assert_array_equal(data["X"][6], simulation.features[1, 2])
+    np.testing.assert_array_equal(data["energy"][6], simulation.energies[1, 2])
+    for X, energy in zip(data["X"], data["energy"], strict=True):
+        assert np.corrcoef(X.sum(axis=1), energy)[0, 1] < -0.7  # bonds lower the energy
+
+
+def test_the_peak_and_the_half_of_a_curve_are_found(load):
+    lj13 = load("lj13")
+    values = 90 - 5e4 * (lj13.GRID - 0.2837) ** 2
+    curve = lj13.Curve(values + np.array([[-1.0], [0.0], [1.0]]))
+    assert curve.jackknife(lj13.peak) == pytest.approx((0.2837, 0.0), abs=1e-9)
+    assert curve.at([0.2837])[1] == pytest.approx(1 / np.sqrt(3))
+    assert lj13.half(lj13.GRID, 1 - 5 * (lj13.GRID - 0.2)) == pytest.approx(0.3)
 
 
 SOURCE = '''"""A module.

@@ -6,17 +6,17 @@ and rates per that unit.
 """
 
 from latflow.kinetics.arrhenius import ArrheniusFit, RateModel, arrhenius, rates_at
+from latflow.kinetics.chains import connected_sets, split_by_temperature
+from latflow.kinetics.generator import rate_matrix
 from latflow.kinetics.markov import (
     chapman_kolmogorov,
-    connected_sets,
     implied_timescales,
-    lagtime_convergence,
     markov_model,
     markov_models,
     mean_first_passage_times,
-    split_by_temperature,
 )
-from latflow.kinetics.rates import rate_matrix, rates, transition_rates
+from latflow.kinetics.memory import lagtime_convergence
+from latflow.kinetics.rates import rates, transition_rates
 
 __all__ = [
     "ArrheniusFit",

@@ -7,10 +7,9 @@ Lagtimes go in as frames; times come out in the unit of `time_step`, the time be
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,91 +17,57 @@ from numpy.linalg import matrix_power
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from latflow._typing import FloatArray, IntArray, RandomState
-from latflow._validation import (
-    check_count,
-    check_fraction,
-    check_positive,
-    check_temperatures,
-    warn,
+from latflow._typing import FloatArray, RandomState
+from latflow._validation import check_count, check_fraction, check_positive, warn
+from latflow.kinetics.chains import (
+    N_CLUSTERS,
+    Chain,
+    States,
+    Variables,
+    chains_by_temperature,
+    count,
+    make_chain,
+    sets_of,
 )
-from latflow.trajectories import per_frame
-from latflow.units import with_error
+from latflow.kinetics.lumping import lumped_model
 
 if TYPE_CHECKING:
-    from deeptime.markov import TransitionCountModel
     from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
 
 
-States: TypeAlias = "IntArray | Sequence[ArrayLike]"
-
 CONFIDENCE = 0.95
 PAIR = ["source", "target"]
-MOST_DRIFT = 0.2  # of the slowest timescale between two lagtimes, before the user hears of it
-MOST_LIVES = 4.6  # after which a process has decayed to 1 %, and its timescale is noise
-
-
-def split_by_temperature(
-    states: States, temperature: Sequence[ArrayLike]
-) -> dict[float, list[IntArray]]:
-    """Sort trajectories of states by temperature, cut where it changes (replica exchange).
-
-    Parameters
-    ----------
-    states : list of array_like of int of shape (n_frames_i,)
-    temperature : list
-        Temperature of each trajectory: a number, or one value per frame.
-
-    Returns
-    -------
-    dict of float to list of ndarray
-        By rising temperature.
-
-    Examples
-    --------
-    >>> pieces = split_by_temperature([[0, 0, 1], [1, 1]], temperature=[[300, 450, 450], 300])
-    >>> {t: [piece.tolist() for piece in pieces[t]] for t in pieces}
-    {300.0: [[0], [1, 1]], 450.0: [[0, 1]]}
-    """
-    trajectories = check_states(states)
-    lengths = [len(trajectory) for trajectory in trajectories]
-    values = check_temperatures(per_frame(temperature, lengths, "temperature"), sum(lengths))
-    pieces: dict[float, list[IntArray]] = {t: [] for t in np.unique(values).tolist()}
-    cuts = np.union1d(np.cumsum(lengths)[:-1], np.flatnonzero(np.diff(values)) + 1)
-    for piece, start in zip(np.split(np.concatenate(trajectories), cuts), [0, *cuts], strict=True):
-        pieces[values[start]].append(piece)
-    return pieces
-
-
-def connected_sets(states: States, lagtime: int = 1) -> list[IntArray]:
-    """Return sets of states that reach each other in both directions, the most frames first.
-
-    Parameters
-    ----------
-    states : list of array_like of int of shape (n_frames_i,)
-    lagtime : int, default=1
-        Lagtime in frames.
-
-    Returns
-    -------
-    list of ndarray of int
-        States never visited are in none.
-
-    Examples
-    --------
-    >>> [s.tolist() for s in connected_sets([[0, 1, 0, 1], [2, 2, 2]])]
-    [[0, 1], [2]]
-    """
-    return _sets(_counts(check_states(states), lagtime))
 
 
 def markov_model(
-    states: States, lagtime: int, *, n_samples: int = 100, random_state: RandomState = None
+    states: States,
+    lagtime: int,
+    *,
+    variables: Variables | None = None,
+    n_clusters: int = N_CLUSTERS,
+    n_samples: int = 100,
+    random_state: RandomState = None,
 ) -> BayesianMSMPosterior:
-    """Estimate a reversible Markov state model and samples of its posterior.
+    r"""Estimate a reversible Markov state model and samples of its posterior.
 
-    Counts are those of a sliding window divided by the lagtime, so that overlapping windows do not
-    pass for independent transitions.
+    Two or three states remember: a trajectory that has just crossed is likelier to cross back, and
+    timescales come out short unless the lagtime is long. With `variables`, transitions are counted
+    between fine clusters of them, which hardly remember, and the model of the clusters is lumped to
+    the states: it has their populations and the clusters' slowest timescales, exactly. Clusters
+    have a reversible transition matrix T with stationary probabilities :math:`\pi` and eigenpairs
+    :math:`(\lambda_i, \phi_i)`, orthonormal under :math:`\pi`. State b, a function
+    :math:`1_b` of the clusters with population :math:`p_b = \langle 1_b, 1 \rangle_\pi`, tells of
+    process i the part
+
+    .. math:: M_{bi} = \langle 1_b, \phi_i \rangle_\pi / \sqrt{p_b} .
+
+    As many processes are kept as there are states, and with U, the orthogonal matrix nearest to M
+    (its polar factor), the transition matrix between states,
+
+    .. math:: P = p^{-1/2} \; U \lambda U^\top \; p^{1/2} ,
+
+    is in detailed balance. PCCA+ turns eigenvectors into states that suit them [2]_; here the
+    states are given, and are the same at all temperatures.
 
     Parameters
     ----------
@@ -110,8 +75,15 @@ def markov_model(
         Also one array: one trajectory.
     lagtime : int
         Lagtime in frames.
+    variables : list of array_like of shape (n_frames_i, n_components), optional
+        Collective variables of the same frames, as ``LaTFEstimator.transform`` returns them.
+        Distances between frames are told after scaling each to unit variance.
+    n_clusters : int, default=100
+        Clusters of the variables, at most one per 20 frames. Many leave less memory and need more
+        data.
     n_samples : int, default=100
-        Transition matrices drawn from the posterior, for error bars.
+        Transition matrices drawn for error bars: from the posterior of the states' counts, without
+        `variables`. With them, by a Bayesian bootstrap over blocks of the trajectories [3]_.
     random_state : int, RandomState or None, default=None
 
     Returns
@@ -124,7 +96,9 @@ def markov_model(
     Warns
     -----
     UserWarning
-        Where states are left out; it names all connected sets and the fraction of the frames lost.
+        Where states are left out; it names all connected sets and the fraction of the frames lost,
+        or with `variables` the states left out, and more than 2 % of the frames outside the
+        connected clusters.
 
     Raises
     ------
@@ -135,6 +109,9 @@ def markov_model(
     ----------
     .. [1] Trendelkamp-Schroer, Wu, Paul, Noé, "Estimation and uncertainty of reversible Markov
        models", J. Chem. Phys. 143, 174101 (2015).
+    .. [2] Röblitz, Weber, "Fuzzy spectral clustering by PCCA+: application to Markov state models
+       and data classification", Adv. Data Anal. Classif. 7, 147 (2013).
+    .. [3] Rubin, "The Bayesian bootstrap", Ann. Stat. 9, 130 (1981).
 
     Examples
     --------
@@ -142,38 +119,8 @@ def markov_model(
     >>> model.prior.stationary_distribution.round(2)
     array([0.44, 0.56])
     """
-    from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel, MaximumLikelihoodMSM
-    from deeptime.markov.tools.estimation.dense.tmat_sampling.tmatrix_sampler import (
-        TransitionMatrixSampler,  # deeptime's BayesianMSM, which draws from it, takes no seed
-    )
-
-    check_count(n_samples, "n_samples", minimum=2)
-    counts = _counts(check_states(states), lagtime)
-    largest, *others = _sets(counts)
-    if others:
-        visits = counts.state_histogram
-        names = ", ".join(str(states.tolist()) for states in (largest, *others))
-        lost = 1 - visits[largest].sum() / visits.sum()
-        warn(
-            f"The states are not connected in both directions at lagtime={lagtime}: sets {names}. "
-            f"The model is of {largest.tolist()}; {lost:.1%} of the frames are left out. More "
-            "data, or a shorter lagtime, may connect them."
-        )
-    counts = counts.submodel(largest)
-    prior = MaximumLikelihoodMSM(reversible=True, allow_disconnected=False).fit_fetch(counts)
-    sampler = TransitionMatrixSampler(
-        counts.count_matrix,
-        reversible=True,
-        P0=prior.transition_matrix,
-        n_steps=max(1, math.isqrt(counts.n_states)),
-        seed=int(check_random_state(random_state).randint(2**31 - 1)),
-    )
-    drawn = sampler.sample(nsamples=n_samples, return_statdist=True)
-    samples = [
-        MarkovStateModel(p, stationary_distribution=pi, reversible=True, count_model=counts)
-        for p, pi in zip(*drawn, strict=True)
-    ]
-    return BayesianMSMPosterior(prior=prior, samples=samples)
+    rs = check_random_state(random_state)
+    return model_of(make_chain(states, variables, n_clusters, rs), lagtime, n_samples, rs)
 
 
 def markov_models(
@@ -181,6 +128,8 @@ def markov_models(
     lagtime: int,
     *,
     temperature: Sequence[ArrayLike],
+    variables: Variables | None = None,
+    n_clusters: int = N_CLUSTERS,
     n_samples: int = 100,
     random_state: RandomState = None,
 ) -> dict[float, BayesianMSMPosterior]:
@@ -193,8 +142,8 @@ def markov_models(
         Lagtime in frames.
     temperature : list
         Temperature of each trajectory: a number, or one value per frame.
-    n_samples, random_state
-        As for :func:`markov_model`.
+    variables, n_clusters, n_samples, random_state
+        As for :func:`markov_model`; each temperature has clusters of its own.
 
     Returns
     -------
@@ -202,16 +151,16 @@ def markov_models(
         By rising temperature.
     """
     rs = check_random_state(random_state)
-    return {
-        t: markov_model(pieces, lagtime, n_samples=n_samples, random_state=rs)
-        for t, pieces in split_by_temperature(states, temperature).items()
-    }
+    chains = chains_by_temperature(states, temperature, variables, n_clusters, rs)
+    return {t: model_of(chain, lagtime, n_samples, rs) for t, chain in chains.items()}
 
 
 def implied_timescales(
     states: States,
     lagtimes: ArrayLike,
     *,
+    variables: Variables | None = None,
+    n_clusters: int = N_CLUSTERS,
     time_step: float = 1.0,
     n_timescales: int | None = None,
     n_samples: int = 100,
@@ -227,6 +176,8 @@ def implied_timescales(
     states : list of array_like of int of shape (n_frames_i,)
     lagtimes : array_like of int
         Lagtime in frames.
+    variables, n_clusters
+        As for :func:`markov_model`; the clusters are the same at all lagtimes.
     time_step : float, default=1.0
         Time between two frames.
     n_timescales : int, optional
@@ -246,90 +197,21 @@ def implied_timescales(
     if n_timescales is not None:
         check_count(n_timescales, "n_timescales")
     tables: dict[float, pd.DataFrame] = {}
+    chain = make_chain(states, variables, n_clusters, rs)
     for lagtime in np.atleast_1d(lagtimes).tolist():
-        model = markov_model(states, lagtime, n_samples=n_samples, random_state=rs)
+        model = model_of(chain, lagtime, n_samples, rs)
         best, low, high, _ = statistics(model, partial(_timescales, n_timescales), confidence)
         columns = {"timescale": best, "low": low, "high": high}
         tables[lagtime * step] = step * pd.DataFrame(columns)
     return pd.concat(tables, names=["lagtime", "process"])
 
 
-def lagtime_convergence(
-    states: States,
-    lagtime: int,
-    *,
-    temperature: Sequence[ArrayLike],
-    time_step: float = 1.0,
-    n_samples: int = 100,
-    random_state: RandomState = None,
-) -> pd.DataFrame:
-    """Compare the slowest implied timescale at the lagtime and at twice the lagtime.
-
-    Where the states have lost their memory within the lagtime both are the same.
-
-    Parameters
-    ----------
-    states : list of array_like of int of shape (n_frames_i,)
-    lagtime : int
-        Lagtime in frames.
-    temperature : list
-        Temperature of each trajectory: a number, or one value per frame.
-    time_step : float, default=1.0
-        Time between two frames.
-    n_samples : int, default=100
-    random_state : int, RandomState or None, default=None
-
-    Returns
-    -------
-    DataFrame
-        Index `temperature`, columns `timescale` and `error`, the posterior's standard deviation, in
-        the unit of `time_step`; `doubled` and `doubled_error`, of twice the lagtime, NaN where no
-        trajectory is longer, other states are connected, or the process has decayed to 1 % by then;
-        `change`, relative.
-
-    Warns
-    -----
-    UserWarning
-        Where the timescale changes by more than 20 % and by more than two standard errors.
-
-    Examples
-    --------
-    >>> from latflow.datasets import make_three_hole
-    >>> data = make_three_hole(4000, temperature=1.0, n_walkers=2, random_state=0)
-    >>> sides = [(x[:, 0] > 0).astype(int) for x in data.trajectories]
-    >>> table = lagtime_convergence(sides, 20, temperature=[1.0, 1.0], random_state=0)
-    >>> table.columns.tolist()
-    ['timescale', 'error', 'doubled', 'doubled_error', 'change']
-    """
-    step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
-    rows = {}
-    for t, pieces in split_by_temperature(states, temperature).items():
-        connected, *once = _slowest(pieces, lagtime, n_samples, step, rs)
-        rows[t] = [*once, np.nan, np.nan]
-        if max(map(len, pieces)) > 2 * lagtime and 2 * lagtime * step < MOST_LIVES * once[0]:
-            still_connected, *twice = _slowest(pieces, 2 * lagtime, n_samples, step, rs)
-            if still_connected == connected:
-                rows[t] = [*once, *twice]
-    columns = ["timescale", "error", "doubled", "doubled_error"]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=np.float64)
-    table["change"] = table["doubled"] / table["timescale"] - 1
-    noise = 2 * np.hypot(table["error"], table["doubled_error"])
-    drift = (table["doubled"] - table["timescale"]).abs()
-    for at, row in table[(drift > noise) & (table["change"].abs() > MOST_DRIFT)].iterrows():
-        shorter = with_error(row.timescale, row.error)
-        longer = with_error(row.doubled, row.doubled_error)
-        warn(
-            f"At temperature {at:g} the slowest timescale is {shorter} at lagtime={lagtime} and "
-            f"{longer} at twice that: the states keep a memory, and rates depend on the lagtime. "
-            "Take a longer one: implied_timescales shows from where on they level off."
-        )
-    return table.rename_axis("temperature")
-
-
 def chapman_kolmogorov(
     states: States,
     lagtime: int,
     *,
+    variables: Variables | None = None,
+    n_clusters: int = N_CLUSTERS,
     n_multiples: int = 5,
     time_step: float = 1.0,
     n_samples: int = 100,
@@ -343,6 +225,8 @@ def chapman_kolmogorov(
     states : list of array_like of int of shape (n_frames_i,)
     lagtime : int
         Lagtime in frames.
+    variables, n_clusters
+        As for :func:`markov_model`; the clusters are the same at all times.
     n_multiples : int, default=5
         Largest k.
     time_step : float, default=1.0
@@ -362,11 +246,12 @@ def chapman_kolmogorov(
     """
     step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
     check_count(n_multiples, "n_multiples")
-    first = model = markov_model(states, lagtime, n_samples=n_samples, random_state=rs)
+    chain = make_chain(states, variables, n_clusters, rs)
+    first = model = model_of(chain, lagtime, n_samples, rs)
     tables = {}
     for k in range(1, n_multiples + 1):
         if k > 1:
-            model = markov_model(states, k * lagtime, n_samples=n_samples, random_state=rs)
+            model = model_of(chain, k * lagtime, n_samples, rs)
         predicted = _propagators(first, k, confidence, "predicted")
         estimated = _propagators(model, 1, confidence, "estimated")
         tables[k * lagtime * step] = predicted.join(estimated)
@@ -407,45 +292,44 @@ def mean_first_passage_times(
 # ------------------------------------------------------------------ inside
 
 
-def check_states(states: object) -> list[IntArray]:
-    """Return a list of arrays of state numbers; one array is one trajectory."""
-    if isinstance(states, np.ndarray) and states.ndim == 1:
-        states = [states]
-    if not isinstance(states, Sequence) or isinstance(states, str) or len(states) == 0:
-        raise ValueError(
-            "Expected `states` to be a list of arrays of integers, one per trajectory, got "
-            f"{type(states).__name__}."
+def model_of(
+    chain: Chain, lagtime: int, n_samples: int, rs: np.random.RandomState
+) -> BayesianMSMPosterior:
+    """Return the model of :func:`markov_model` of a chain's states."""
+    from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel, MaximumLikelihoodMSM
+    from deeptime.markov.tools.estimation.dense.tmat_sampling.tmatrix_sampler import (
+        TransitionMatrixSampler,  # deeptime's BayesianMSM, which draws from it, takes no seed
+    )
+
+    check_count(n_samples, "n_samples", minimum=2)
+    if chain.is_fine:
+        return lumped_model(chain, lagtime, n_samples=n_samples, seed=int(rs.randint(2**31 - 1)))
+    counts = count(chain.states, lagtime)
+    largest, *others = sets_of(counts)
+    if others:
+        visits = counts.state_histogram
+        names = ", ".join(str(states.tolist()) for states in (largest, *others))
+        lost = 1 - visits[largest].sum() / visits.sum()
+        warn(
+            f"The states are not connected in both directions at lagtime={lagtime}: sets {names}. "
+            f"The model is of {largest.tolist()}; {lost:.1%} of the frames are left out. More "
+            "data, or a shorter lagtime, may connect them."
         )
-    arrays = []
-    for t, values in enumerate(states):
-        array = np.asarray(values)
-        if array.ndim != 1 or array.dtype.kind not in "iu" or (len(array) and array.min() < 0):
-            raise ValueError(
-                f"Expected `states` of trajectory {t} to be integers >= 0 of shape (n_frames,), "
-                f"got {array.dtype} of shape {array.shape}."
-            )
-        arrays.append(array.astype(np.int64))
-    return arrays
-
-
-def _counts(trajectories: list[IntArray], lagtime: int) -> TransitionCountModel:
-    from deeptime.markov import TransitionCountEstimator
-
-    check_count(lagtime, "lagtime")
-    longest = max(map(len, trajectories))
-    if longest <= lagtime:
-        raise ValueError(
-            f"Expected a trajectory longer than lagtime={lagtime} frames, got at most {longest}."
-        )
-    n_states = 1 + int(np.concatenate(trajectories).max())
-    estimator = TransitionCountEstimator(lagtime, "sliding-effective", n_states=n_states)
-    return estimator.fit_fetch([t for t in trajectories if len(t) > lagtime])
-
-
-def _sets(counts: TransitionCountModel) -> list[IntArray]:
-    visits = counts.state_histogram
-    sets = [np.sort(s) for s in counts.connected_sets() if visits[s].any()]
-    return sorted(sets, key=lambda s: -visits[s].sum())
+    counts = counts.submodel(largest)
+    prior = MaximumLikelihoodMSM(reversible=True, allow_disconnected=False).fit_fetch(counts)
+    sampler = TransitionMatrixSampler(
+        counts.count_matrix,
+        reversible=True,
+        P0=prior.transition_matrix,
+        n_steps=max(1, math.isqrt(counts.n_states)),
+        seed=int(rs.randint(2**31 - 1)),
+    )
+    drawn = sampler.sample(nsamples=n_samples, return_statdist=True)
+    samples = [
+        MarkovStateModel(p, stationary_distribution=pi, reversible=True, count_model=counts)
+        for p, pi in zip(*drawn, strict=True)
+    ]
+    return BayesianMSMPosterior(prior=prior, samples=samples)
 
 
 def statistics(
@@ -463,21 +347,6 @@ def statistics(
 def _timescales(n_timescales: int | None, model: MarkovStateModel) -> FloatArray:
     k = model.n_states - 1
     return np.asarray(model.timescales(k=k if n_timescales is None else min(k, n_timescales)))
-
-
-def _slowest(
-    states: list[IntArray], lagtime: int, n_samples: int, step: float, rs: np.random.RandomState
-) -> tuple[list[int], float, float]:
-    """Return the connected states, their slowest timescale and its standard error."""
-    with warnings.catch_warnings():
-        # few data leave states that are not connected, and eigenvalues of zero or one
-        warnings.simplefilter("ignore")
-        model = markov_model(states, lagtime, n_samples=n_samples, random_state=rs)
-        symbols = model.prior.count_model.state_symbols.tolist()
-        if len(symbols) < 2:
-            return symbols, np.nan, np.nan
-        best, *_, drawn = statistics(model, partial(_timescales, 1), CONFIDENCE)
-        return symbols, step * float(best[0]), step * float(np.std(drawn, ddof=1))
 
 
 def _propagators(model: BayesianMSMPosterior, k: int, confidence: float, name: str) -> pd.DataFrame:

@@ -23,7 +23,8 @@ from latflow.kinetics import (
     rates_at,
 )
 from latflow.kinetics.arrhenius import FORMS
-from latflow.kinetics.markov import CONFIDENCE, States
+from latflow.kinetics.chains import States
+from latflow.kinetics.markov import CONFIDENCE
 from latflow.plotting import style
 from latflow.plotting.style import (
     PALETTE,

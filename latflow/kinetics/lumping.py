@@ -1,0 +1,140 @@
+"""Markov models of fine clusters, lumped to states that keep no memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.linalg import expm
+
+from latflow._typing import FloatArray, IntArray
+from latflow._validation import warn
+from latflow.kinetics.chains import Chain, count, sets_of
+from latflow.kinetics.generator import FASTEST, nearest_rates, warn_of_missed
+
+if TYPE_CHECKING:
+    from deeptime.markov import TransitionCountModel
+    from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
+
+
+MOST_LEFT_OUT = 0.02  # of the frames, before the user hears of it
+FEWEST_TOLD = 0.4  # of a slow process' variance that states explain, before the user hears of it
+
+
+def lumped_model(
+    chain: Chain,
+    lagtime: int,
+    *,
+    n_samples: int,
+    seed: int,
+    blocks: list[tuple[int, int, int]] | None = None,
+) -> BayesianMSMPosterior:
+    """Estimate a model of the chain's clusters, lumped to its states.
+
+    Samples are of a Bayesian bootstrap: each weights blocks of the trajectories by independent
+    exponential numbers, so that no transition that was seen is ever lost. The same seed and blocks
+    give the same weights at any lagtime. Warns of frames left out, of states that hardly tell the
+    slow processes apart, and of transition probabilities that no rates give.
+    """
+    from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
+
+    kept = _connected(count(chain.clusters, lagtime), lagtime)
+    shares = chain.shares()[kept]
+    names = np.unique(shares.argmax(axis=1))
+    shares = shares[:, names] / shares[:, names].sum(axis=1, keepdims=True)
+    counts = count(chain.states, lagtime).submodel(names)
+    per_block = chain.block_counts(blocks or chain.blocks(lagtime), lagtime)
+    size = int(np.sqrt(per_block.shape[1]))
+    per_block = per_block[:, (kept[:, None] * size + kept).ravel()] / lagtime
+
+    def model(weights: FloatArray, *, fast: bool) -> MarkovStateModel:
+        matrix = np.reshape(weights @ per_block, (len(kept), len(kept)))
+        lumped, populations, told = _lump(*_reversible(matrix, fast=fast), shares)
+        rates = nearest_rates(lumped, populations, 1.0)
+        if not fast:
+            _warn_of_untold(told, lagtime)
+            warn_of_missed(rates, lumped, 1.0, f"at lagtime={lagtime}")
+        return MarkovStateModel(expm(rates), populations, reversible=True, count_model=counts)
+
+    weights = np.random.default_rng(seed).exponential(size=(n_samples, per_block.shape[0]))
+    return BayesianMSMPosterior(
+        prior=model(np.ones(len(weights.T)), fast=False),
+        samples=[model(row, fast=True) for row in weights],
+    )
+
+
+def slowed_model(model: MarkovStateModel, factors: FloatArray) -> MarkovStateModel:
+    """Return a model whose relaxation rates, the slowest first, are multiplied by factors."""
+    from deeptime.markov.msm import MarkovStateModel
+
+    populations = model.stationary_distribution
+    root = np.sqrt(populations)
+    symmetric = root[:, None] * model.transition_matrix / root
+    eigenvalues, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    slowed = np.clip(eigenvalues, FASTEST, 1.0) ** np.append(factors[::-1], 1)
+    lumped = _assemble(slowed, vectors, populations)
+    matrix = expm(nearest_rates(lumped, populations, 1.0))
+    return MarkovStateModel(matrix, populations, reversible=True, count_model=model.count_model)
+
+
+# ------------------------------------------------------------------ inside
+
+
+def _connected(counts: TransitionCountModel, lagtime: int) -> IntArray:
+    """Return the clusters of the largest connected set; warn where many frames are in others."""
+    kept, visits = sets_of(counts)[0], counts.state_histogram
+    left_out = 1 - visits[kept].sum() / visits.sum()
+    if left_out > MOST_LEFT_OUT:
+        warn(
+            f"The clusters are not connected in both directions at lagtime={lagtime}: "
+            f"{left_out:.1%} of the frames are left out. More data, a shorter lagtime, or fewer "
+            "clusters may connect them."
+        )
+    return kept
+
+
+def _warn_of_untold(told: float, lagtime: int) -> None:
+    if told < FEWEST_TOLD:
+        warn(
+            f"The states explain {told:.0%} of the variance of a slow process of the variables at "
+            f"lagtime={lagtime}: what is slow happens within states, and rates between them mean "
+            "little. Take other states, or more of them."
+        )
+
+
+def _reversible(counts: FloatArray, *, fast: bool) -> tuple[FloatArray, FloatArray]:
+    """Return the reversible transition matrix of maximum likelihood and its populations.
+
+    Fast, symmetrise the one without detailed balance: twenty times faster, nearly the same.
+    """
+    from deeptime.markov.tools.estimation import transition_matrix
+
+    matrix, populations = transition_matrix(
+        counts, reversible=True, rev_pisym=fast, return_statdist=True, warn_not_converged=False
+    )
+    return np.asarray(matrix), np.asarray(populations)
+
+
+def _lump(
+    matrix: FloatArray, stationary: FloatArray, shares: FloatArray
+) -> tuple[FloatArray, FloatArray, float]:
+    """Return the states' transition matrix, populations, and what they tell of each process."""
+    root = np.sqrt(stationary)
+    symmetric = root[:, None] * matrix / root
+    eigenvalues, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    populations = stationary @ shares
+    overlap = (root[:, None] * shares / np.sqrt(populations)).T @ vectors
+    # processes that carry the most of the states' autocorrelation at the lagtime
+    slow = np.argsort(-eigenvalues * np.square(overlap).sum(axis=0))[: shares.shape[1]]
+    left, told, right = np.linalg.svd(overlap[:, slow])
+    return (
+        _assemble(eigenvalues[slow], left @ right, populations),
+        populations,
+        float(told.min() ** 2),
+    )
+
+
+def _assemble(eigenvalues: FloatArray, vectors: FloatArray, populations: FloatArray) -> FloatArray:
+    """Return the matrix in detailed balance that has these symmetrised eigenvectors."""
+    rotation = vectors / np.sqrt(populations)[:, None]
+    return np.asarray((rotation * eigenvalues) @ rotation.T * populations)
