@@ -322,6 +322,12 @@ class Ensemble:
             return np.zeros(len(self.pool), dtype=np.int64)
         return self.states
 
+    @property
+    def _redrawn(self) -> tuple[Weighting, ...]:
+        """The bootstraps; none where they do not say which blocks they drew, as in old files."""
+        known = all(bootstrap.times is not None for bootstrap in self.bootstraps)
+        return self.bootstraps if known else ()
+
     # -------------------------------------------------------------- at several temperatures
 
     def frame_weights(self, temperature: float) -> Any:
@@ -402,7 +408,7 @@ class Ensemble:
         if self.lengths is not None:
             values = per_frame(values, [int(n) for n in self.lengths], "values")
         column = check_per_frame(values, len(self.pool), "values")
-        observable = Observable(column, self.pool, self._groups, self.answer, self.bootstraps)
+        observable = Observable(column, self.pool, self._groups, self.answer, self._redrawn)
         return observable, f"`{name}`" if name else "The observable"
 
     def _warn_of_difference(self, observable: Observable, name: str) -> None:
@@ -446,7 +452,7 @@ class Ensemble:
                 "Expected a model that knows the potential energy of every frame, got one without: "
                 "give it as `energy` to fit."
             )
-        system = WholeSystem(self.energy, self.pool, self._groups, self.answer, self.bootstraps)
+        system = WholeSystem(self.energy, self.pool, self._groups, self.answer, self._redrawn)
         each = _each(temperatures)
         unit = np.array([1.0, self.units.boltzmann_constant])
         answers = [system.at(self.units.beta(check_temperature(t))) for t in each]
