@@ -80,7 +80,7 @@ def learn_enthalpy(
         What the curves are functions of.
     pool : Pool
     held_out : ndarray of bool, shape (n_frames,)
-        Frames that decide order and ridges.
+        Frames that decide how long a network is trained.
     energy : ndarray of shape (n_frames,), or None
         Potential energies.
     n_bootstraps : int
@@ -153,16 +153,19 @@ class _Choice(NamedTuple):
     ----------
     ridges : dict of int to Tensor of shape (order,)
     losses : dict of int to ndarray of shape (n_blocks,)
-        By order: loss of the held-out frames of each block; they sum to the mean loss.
+        By order: loss of the frames of each block; they sum to the mean loss.
+    owed : dict of int to float
+        How much more frames not seen would lose.
     """
 
     ridges: dict[int, torch.Tensor]
     losses: dict[int, FloatArray]
+    owed: dict[int, float]
 
     def order(self, times: FloatArray | None = None) -> int:
-        """Return the order with the least loss of held-out blocks that come so often."""
+        """Return the order with which frames not seen lose least, of blocks that come so often."""
         sums = {
-            order: float(losses.sum() if times is None else times @ losses)
+            order: float(losses.sum() if times is None else times @ losses) + self.owed[order]
             for order, losses in self.losses.items()
         }
         return min(sums, key=lambda order: (sums[order], order))
@@ -248,30 +251,37 @@ def _fit(
         None if scaled is None else torch.from_numpy(scaled[rows]),
     )
     if choice is None:
-        choice = _chosen(problem, pool, rows, orders, held_out)
+        choice = _chosen(problem, pool, rows, orders)
     return _Fit(lambda block: (units(block) - centre) / scale, pool, rows, problem, choice, history)
 
 
-def _chosen(
-    problem: LastLayer, pool: Pool, rows: IntArray, orders: tuple[int, ...], held_out: BoolArray
-) -> _Choice:
-    """Choose the ridge of the first function, and that of all others, by held-out frames."""
-    weights, judges = pool.weights[rows], held_out[rows]
-    used = weights > 0
-    masks = ~judges & used, judges & used
-    train, judged = (torch.from_numpy(weights * (m if m.any() else used)) for m in masks)
-    ridge, solution, choice = torch.zeros(1, dtype=torch.float64), None, _Choice({}, {})
+def _chosen(problem: LastLayer, pool: Pool, rows: IntArray, orders: tuple[int, ...]) -> _Choice:
+    """Choose the ridge of the first function, and that of all others, by what each would lose.
+
+    That is the loss of frames not seen: the mean loss, and how much of it the fit owes to these
+    frames alone. With g_b what block b adds to the gradient and H the curvature the latter is
+    sum_b g_b . H^-1 g_b (Takeuchi's criterion, over blocks that count as independent).
+    """
+    weights = torch.from_numpy(pool.weights[rows])
+    blocks = torch.from_numpy(pool.strata[0][rows]).long()
+    ridge, solution, choice = torch.zeros(1, dtype=torch.float64), None, _Choice({}, {}, {})
     for order in range(1, max(orders) + 1):
         tried = []
         for r in HIGHER_RIDGES if order > 1 else RIDGES:
-            ridge = torch.cat((ridge[:1] if order > 1 else ridge.new_tensor([r]),
-                               ridge.new_full((order - 1,), r)))  # fmt: skip
-            solution = problem.solve(train, ridge, solution)
-            tried.append((problem.loss(judged, solution), ridge, solution))
-        losses, ridge, solution = min(tried, key=lambda one: float(one[0].sum()))
+            first = ridge[:1] if order > 1 else ridge.new_tensor([r])
+            ridge = torch.cat((first, ridge.new_full((order - 1,), r)))
+            solution = problem.solve(weights, ridge, solution)
+            gradients = problem.block_gradients(weights, solution, blocks, pool.n_blocks)
+            centred = torch.from_numpy(pool.centred(gradients.numpy())).nan_to_num()
+            factor = torch.linalg.cholesky(problem.curvature(weights, ridge, solution))
+            owed = float((centred.T * torch.cholesky_solve(centred.T, factor)).sum())
+            losses = problem.loss(weights, solution)
+            tried.append((float(losses.sum()) + owed, owed, losses, ridge, solution))
+        _, owed, losses, ridge, solution = min(tried, key=lambda one: one[0])
         choice.ridges[order] = ridge
         if order in orders:
             choice.losses[order] = pool.block_sums(losses.numpy()[:, None], rows)[:, 0]
+            choice.owed[order] = owed
     return choice
 
 
