@@ -217,14 +217,22 @@ class LastLayer:
         In double precision.
     k : Tensor of int, shape (n_rows,)
     functions : Functions
+    held_back : Tensor of shape (n_units,)
+        What of the ridge each unit bears.
     energy : Tensor of shape (n_rows,), optional
         Potential energies.
     """
 
     def __init__(
-        self, units: Tensor, k: Tensor, functions: Functions, energy: Tensor | None = None
+        self,
+        units: Tensor,
+        k: Tensor,
+        functions: Functions,
+        held_back: Tensor,
+        energy: Tensor | None = None,
     ) -> None:
         self.units, self.k, self.functions, self.energy = units, k, functions, energy
+        self.held_back = held_back
         n = functions.values.shape[1]
         self.rows = [torch.nonzero(k == j)[:, 0] for j in range(n)] if energy is not None else []
         self._seen: tuple[Tensor, _Energies] | None = None
@@ -375,7 +383,7 @@ class LastLayer:
     def _value(
         self, weights: Tensor, ridge: Tensor, slopes: Tensor, log_p: Tensor, terms: _Terms | None
     ) -> float:
-        value = float(ridge @ slopes.square().sum(dim=0)) / 2
+        value = float(self.held_back @ slopes.square() @ ridge) / 2
         value -= float(weights @ log_p.gather(1, self.k[:, None])[:, 0])
         return value if terms is None else value + terms.value(slopes)
 
@@ -384,7 +392,8 @@ class LastLayer:
     ) -> Tensor:
         residual = weights[:, None] * (one_hot(self.k, p.shape[1]) - p)
         values = self.functions.values[: slopes.shape[1]]
-        of_slopes = self.units.T @ (residual @ values.T) + ridge * slopes
+        of_slopes = self.units.T @ (residual @ values.T)
+        of_slopes = of_slopes + self.held_back[:, None] * ridge * slopes
         if terms is not None:
             of_slopes = of_slopes + terms.gradient(slopes)
         return torch.cat((of_slopes.T.reshape(-1), -residual.sum(dim=0)[1:]))
@@ -417,7 +426,7 @@ class LastLayer:
         curvature = curvature.tril() + curvature.tril(-1).T
         if terms is not None:
             curvature[slopes, slopes] += terms.curvature()
-        curvature.diagonal()[slopes] += ridge.repeat_interleave(m)
+        curvature.diagonal()[slopes] += torch.outer(ridge, self.held_back).flatten()
         curvature.diagonal()[:] += JITTER
         return curvature
 
