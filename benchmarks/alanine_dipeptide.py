@@ -33,6 +33,7 @@ from latflow.units import Units, with_error
 JUDGED = (300.0, 350.0, 400.0, 520.0)
 BASINS = ("beta", "alpha", "phi > 0")
 HISTOGRAM = {"bins": 36, "range": [(-np.pi, np.pi)] * 2, "pseudocount": 0.2}
+WITH_ENERGIES = ("enthalpy, energies", "mbar")
 N_TENTHS = 10
 
 
@@ -88,6 +89,7 @@ def fit(data, seed, args):
     settings = {"temperature_range": (300, 600), "max_iter": 1, "random_state": seed}
     variants = {
         "enthalpy": {"n_bootstraps": args.bootstraps},
+        "enthalpy, energies": {"n_bootstraps": args.bootstraps},
         "enthalpy, n_bootstraps=0": {"n_bootstraps": 0},
         "mbar": {"method": "mbar", "n_bootstraps": 0},
     }
@@ -96,7 +98,8 @@ def fit(data, seed, args):
         for name, options in variants.items()
     }
     for name, model in models.items():
-        fit_one = lambda m=model: m.fit(data.trajectories, energy=data.energies, **metadata)  # noqa: E731
+        energy = {"energy": data.energies} if name in WITH_ENERGIES else {}
+        fit_one = lambda m=model, e=energy: m.fit(data.trajectories, **e, **metadata)  # noqa: E731
         seconds[name] = timed(fit_one, time.perf_counter)
     return models, seconds
 

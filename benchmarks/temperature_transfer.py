@@ -32,7 +32,10 @@ from latflow.metrics import (
 HOLE_BOX = np.array([(-3.0, 3.0), (-2.5, 3.5)])
 HOLE_RANGE = (0.5, 2.0)
 BINS = 40
-METHODS = ["enthalpy", "mbar", "tilted", "enthalpy of CVs", "tilted, long"]
+METHODS = [
+    "enthalpy", "enthalpy, energies", "mbar", "tilted", "enthalpy of CVs", "tilted, long",
+]  # fmt: skip
+WITH_ENERGIES = ("enthalpy, energies", "mbar")
 
 
 def fit_all(data, seed, args, temperature_range):
@@ -53,6 +56,7 @@ def fit_all(data, seed, args, temperature_range):
     )
     every = {
         "enthalpy": TemperatureExtrapolator(frozen, **settings),
+        "enthalpy, energies": TemperatureExtrapolator(frozen, **settings),
         "mbar": TemperatureExtrapolator(frozen, method="mbar", **settings),
         "tilted": TemperatureExtrapolator(frozen, method="tilted", **settings),
         "enthalpy of CVs": TemperatureExtrapolator(frozen, enthalpy_input="cvs", **settings),
@@ -60,7 +64,7 @@ def fit_all(data, seed, args, temperature_range):
     }
     models = {name: every[name] for name in args.methods}
     for name, model in models.items():
-        energy = {"energy": data["energies"]} if model.method == "mbar" else {}
+        energy = {"energy": data["energies"]} if name in WITH_ENERGIES else {}
         fit = lambda m=model, e=energy: m.fit(X, **metadata, **e)  # noqa: E731
         times[name] = timed(fit, time.perf_counter)
     return models, times

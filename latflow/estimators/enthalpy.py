@@ -26,8 +26,10 @@ from latflow.trajectories import step_of
 HIDDEN = (32, 32)
 N_NETWORKS = 4
 RIDGES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # on standardised units, in nats a frame
-HIGHER_RIDGES = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)  # of the functions after the first
+HIGHER_RIDGES = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the functions after the first
+MIDDLE_RIDGE = 1e-2  # of those, while the first one's is chosen
 MOST_NUMBERS = 2**24  # of units that the last layer is solved on: more frames are thinned out
+OF_OUTPUTS = 1e-4  # of the ridge, that the network's own answer bears: its size stays free
 LEAST_SCALE = 1e-8
 FACTOR_ROWS, FACTOR_DRAWS = 20_000, 10  # of the factor between energies and temperatures
 FACTOR_RIDGE = torch.tensor([1e-3], dtype=torch.float64)
@@ -80,7 +82,7 @@ def learn_enthalpy(
         What the curves are functions of.
     pool : Pool
     held_out : ndarray of bool, shape (n_frames,)
-        Frames that decide order and ridges.
+        Frames that decide how long a network is trained.
     energy : ndarray of shape (n_frames,), or None
         Potential energies.
     n_bootstraps : int
@@ -153,16 +155,19 @@ class _Choice(NamedTuple):
     ----------
     ridges : dict of int to Tensor of shape (order,)
     losses : dict of int to ndarray of shape (n_blocks,)
-        By order: loss of the held-out frames of each block; they sum to the mean loss.
+        By order: loss of the frames of each block; they sum to the mean loss.
+    owed : dict of int to float
+        How much more frames not seen would lose.
     """
 
     ridges: dict[int, torch.Tensor]
     losses: dict[int, FloatArray]
+    owed: dict[int, float]
 
     def order(self, times: FloatArray | None = None) -> int:
-        """Return the order with the least loss of held-out blocks that come so often."""
+        """Return the order with which frames not seen lose least, of blocks that come so often."""
         sums = {
-            order: float(losses.sum() if times is None else times @ losses)
+            order: float(losses.sum() if times is None else times @ losses) + self.owed[order]
             for order, losses in self.losses.items()
         }
         return min(sums, key=lambda order: (sums[order], order))
@@ -228,9 +233,11 @@ def _fit(
 
     def units(block: FloatArray) -> torch.Tensor:
         with torch.no_grad():
-            return classifier.units(torch.from_numpy(block))
+            values = classifier.units(torch.from_numpy(block))
+            return torch.cat((values, classifier.last(values)), dim=1)
 
-    n_units = v.shape[1] + HIDDEN[-1]
+    n_outputs = min(2, max(orders))
+    n_units = v.shape[1] + HIDDEN[-1] + n_outputs
     rows = np.arange(0, len(v), -(-len(v) * n_units // MOST_NUMBERS))
     values = torch.empty(len(rows), n_units, dtype=torch.float64)
     step = max(1, step_of(v.X) * len(rows) // len(v))  # rows between them count as read
@@ -241,38 +248,73 @@ def _fit(
     scale[~(scale > LEAST_SCALE)] = 1.0
     values -= centre
     values /= scale
+    held_back = torch.ones(n_units, dtype=torch.float64)
+    held_back[-n_outputs:] = OF_OUTPUTS
     problem = LastLayer(
         values,
         torch.from_numpy(pool.origin[rows]).long(),
         functions,
+        held_back,
         None if scaled is None else torch.from_numpy(scaled[rows]),
     )
     if choice is None:
-        choice = _chosen(problem, pool, rows, orders, held_out)
+        choice = _chosen(problem, pool, rows, orders)
     return _Fit(lambda block: (units(block) - centre) / scale, pool, rows, problem, choice, history)
 
 
-def _chosen(
-    problem: LastLayer, pool: Pool, rows: IntArray, orders: tuple[int, ...], held_out: BoolArray
-) -> _Choice:
-    """Choose the ridge of the first function, and that of all others, by held-out frames."""
-    weights, judges = pool.weights[rows], held_out[rows]
-    used = weights > 0
-    masks = ~judges & used, judges & used
-    train, judged = (torch.from_numpy(weights * (m if m.any() else used)) for m in masks)
-    ridge, solution, choice = torch.zeros(1, dtype=torch.float64), None, _Choice({}, {})
+def _chosen(problem: LastLayer, pool: Pool, rows: IntArray, orders: tuple[int, ...]) -> _Choice:
+    """Choose the ridge of the first function, and that of all others, by what each would lose."""
+    choice, first, higher = _Choice({}, {}, {}), RIDGES[0], MIDDLE_RIDGE
+    solution: Solution | None = None
     for order in range(1, max(orders) + 1):
         tried = []
-        for r in HIGHER_RIDGES if order > 1 else RIDGES:
-            ridge = torch.cat((ridge[:1] if order > 1 else ridge.new_tensor([r]),
-                               ridge.new_full((order - 1,), r)))  # fmt: skip
-            solution = problem.solve(train, ridge, solution)
-            tried.append((problem.loss(judged, solution), ridge, solution))
-        losses, ridge, solution = min(tried, key=lambda one: float(one[0].sum()))
-        choice.ridges[order] = ridge
+        # the first function's is chosen alone, and anew beside the second
+        for r in RIDGES if order < 3 else ():
+            tried.append(_tried(problem, pool, rows, [r, *[higher] * (order - 1)], solution))
+            solution = tried[-1].solution
+        first = float(min(tried, key=_expected).ridge[0]) if tried else first
+        for r in HIGHER_RIDGES if order > 1 else ():
+            tried.append(_tried(problem, pool, rows, [first, *[r] * (order - 1)], solution))
+            solution = tried[-1].solution
+        best = min(tried, key=_expected)
+        solution, choice.ridges[order] = best.solution, best.ridge
         if order in orders:
-            choice.losses[order] = pool.block_sums(losses.numpy()[:, None], rows)[:, 0]
+            choice.losses[order], choice.owed[order] = best.losses, best.owed
     return choice
+
+
+class _Tried(NamedTuple):
+    """A solution with some ridge: losses by block, and how much more frames not seen would lose."""
+
+    ridge: torch.Tensor
+    solution: Solution
+    losses: FloatArray
+    owed: float
+
+
+def _expected(tried: _Tried) -> float:
+    """Return the mean loss of frames not seen."""
+    return float(tried.losses.sum()) + tried.owed
+
+
+def _tried(
+    problem: LastLayer, pool: Pool, rows: IntArray, ridges: list[float], start: Solution | None
+) -> _Tried:
+    """Solve with a ridge, and estimate how much of its loss the fit owes to these frames alone.
+
+    With g_b what block b adds to the gradient and H the curvature that is sum_b g_b . H^-1 g_b:
+    Takeuchi's criterion, over blocks that count as independent.
+    """
+    ridge = torch.tensor(ridges, dtype=torch.float64)
+    weights = torch.from_numpy(pool.weights[rows])
+    blocks = torch.from_numpy(pool.strata[0][rows]).long()
+    solution = problem.solve(weights, ridge, start)
+    gradients = problem.block_gradients(weights, solution, blocks, pool.n_blocks)
+    centred = torch.from_numpy(pool.centred(gradients.numpy())).nan_to_num()
+    factor = torch.linalg.cholesky(problem.curvature(weights, ridge, solution))
+    owed = float((centred.T * torch.cholesky_solve(centred.T, factor)).sum())
+    losses = pool.block_sums(problem.loss(weights, solution).numpy()[:, None], rows)[:, 0]
+    return _Tried(ridge, solution, losses, owed)
 
 
 def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
@@ -287,7 +329,7 @@ def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
     problem, pool = fit.problem, fit.pool
     rows = np.arange(0, len(fit.rows), max(1, len(fit.rows) // FACTOR_ROWS))
     units, k = problem.units[rows], problem.k[rows]
-    classes = LastLayer(units, k, problem.functions.upto(1))
+    classes = LastLayer(units, k, problem.functions.upto(1), problem.held_back)
     energy = torch.as_tensor(problem.energy)[rows]
     step = np.abs(np.gradient(pool.betas)) if len(pool.betas) > 2 else np.ones(2)
     tried, start = [], None

@@ -217,14 +217,22 @@ class LastLayer:
         In double precision.
     k : Tensor of int, shape (n_rows,)
     functions : Functions
+    held_back : Tensor of shape (n_units,)
+        What of the ridge each unit bears.
     energy : Tensor of shape (n_rows,), optional
         Potential energies.
     """
 
     def __init__(
-        self, units: Tensor, k: Tensor, functions: Functions, energy: Tensor | None = None
+        self,
+        units: Tensor,
+        k: Tensor,
+        functions: Functions,
+        held_back: Tensor,
+        energy: Tensor | None = None,
     ) -> None:
         self.units, self.k, self.functions, self.energy = units, k, functions, energy
+        self.held_back = held_back
         n = functions.values.shape[1]
         self.rows = [torch.nonzero(k == j)[:, 0] for j in range(n)] if energy is not None else []
         self._seen: tuple[Tensor, _Energies] | None = None
@@ -282,6 +290,59 @@ class LastLayer:
                 break
         return Solution(solution.slopes, solution.f, solution.factor, terms.variances)
 
+    def curvature(self, weights: Tensor, ridge: Tensor, solution: Solution) -> Tensor:
+        """Return the second derivatives of what is minimised, at its minimum.
+
+        In the slopes, one order after the other, and in f but its first.
+        """
+        terms = None
+        if self.energy is not None:
+            terms = self._moments(weights).terms(solution.slopes, self.functions)
+        p = self.log_probabilities(solution.slopes, solution.f).exp()
+        return self._curvature(weights / weights.sum(), ridge, p, terms)
+
+    def block_gradients(
+        self, weights: Tensor, solution: Solution, blocks: Tensor, n_blocks: int
+    ) -> Tensor:
+        """Return what the rows of each block add to the gradient of the weighted mean loss.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_rows,)
+        solution : Solution
+        blocks : Tensor of int, shape (n_rows,)
+            Blocks of one temperature each.
+        n_blocks : int
+
+        Returns
+        -------
+        Tensor of shape (n_blocks, n_parameters)
+            Parameters in the order of :meth:`curvature`.
+        """
+        values, tilts, bends = self.functions.upto(solution.order)
+        share = weights / weights.sum()
+        p = self.log_probabilities(solution.slopes, solution.f).exp()
+        residual = share[:, None] * (one_hot(self.k, p.shape[1]) - p)
+        pull = residual @ values.T
+        shift = torch.zeros_like(pull)
+        if self.energy is not None and solution.variances is not None:
+            r, bend = self._moments(weights).residuals(solution.slopes, self.functions)
+            s2, v2 = solution.variances[:, self.k]
+            shift = -(share * r / s2)[:, None] * tilts.T[self.k]
+            shift -= (share * bend / v2)[:, None] * bends.T[self.k]
+
+        def summed(rows: Tensor) -> Tensor:
+            return rows.new_zeros(n_blocks, rows.shape[1]).index_add_(0, blocks, rows)
+
+        parts = []
+        for o in range(solution.order):
+            sums = summed((pull + shift)[:, o, None] * self.units)
+            if self.energy is not None:
+                centres = self._moments(weights).mean_units[self.k]
+                sums = sums - summed(shift[:, o, None] * centres)
+            parts.append(sums)
+        return torch.cat((*parts, -summed(residual)[:, 1:]), dim=1)
+
     def _moments(self, weights: Tensor) -> _Energies:
         """Return the moments of energies for these weights: one solve after the other has them."""
         if self._seen is None or self._seen[0] is not weights:
@@ -322,7 +383,7 @@ class LastLayer:
     def _value(
         self, weights: Tensor, ridge: Tensor, slopes: Tensor, log_p: Tensor, terms: _Terms | None
     ) -> float:
-        value = float(ridge @ slopes.square().sum(dim=0)) / 2
+        value = float(self.held_back @ slopes.square() @ ridge) / 2
         value -= float(weights @ log_p.gather(1, self.k[:, None])[:, 0])
         return value if terms is None else value + terms.value(slopes)
 
@@ -331,7 +392,8 @@ class LastLayer:
     ) -> Tensor:
         residual = weights[:, None] * (one_hot(self.k, p.shape[1]) - p)
         values = self.functions.values[: slopes.shape[1]]
-        of_slopes = self.units.T @ (residual @ values.T) + ridge * slopes
+        of_slopes = self.units.T @ (residual @ values.T)
+        of_slopes = of_slopes + self.held_back[:, None] * ridge * slopes
         if terms is not None:
             of_slopes = of_slopes + terms.gradient(slopes)
         return torch.cat((of_slopes.T.reshape(-1), -residual.sum(dim=0)[1:]))
@@ -364,7 +426,7 @@ class LastLayer:
         curvature = curvature.tril() + curvature.tril(-1).T
         if terms is not None:
             curvature[slopes, slopes] += terms.curvature()
-        curvature.diagonal()[slopes] += ridge.repeat_interleave(m)
+        curvature.diagonal()[slopes] += torch.outer(ridge, self.held_back).flatten()
         curvature.diagonal()[:] += JITTER
         return curvature
 
@@ -403,6 +465,20 @@ class _Energies(NamedTuple):
             [w @ (energy - u[j]).square() for j, (w, _, energy) in enumerate(parts)]
         )
         return cls(layer, [w for w, _, _ in parts], total, q, u, spread, together, variance / share)
+
+    def residuals(self, slopes: Tensor, functions: Functions) -> tuple[Tensor, Tensor]:
+        """Return what slopes leave of energies, and curvatures of its square, of every row."""
+        _, tilts, bends = functions.upto(slopes.shape[1])
+        energy = torch.as_tensor(self.layer.energy)
+        left, bent = torch.zeros_like(energy), torch.zeros_like(energy)
+        for j, (rows, w) in enumerate(zip(self.layer.rows, self.weights, strict=True)):
+            units, total = self.layer.units[rows], self.total[j].clamp_min(JITTER)
+            r = energy[rows] - self.mean_energy[j]
+            r = r - (units - self.mean_units[j]) @ (slopes @ tilts[:, j])
+            bend = w @ r.square() / total - r.square()
+            bend = bend - (units - self.mean_units[j]) @ (slopes @ bends[:, j])
+            left[rows], bent[rows] = r, bend
+        return left, bent
 
     def terms(self, slopes: Tensor, functions: Functions) -> _Terms:
         """Return the quadratic terms whose residual variances are those of some slopes."""
