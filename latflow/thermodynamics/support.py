@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow._validation import warn
-from latflow.thermodynamics.connection import crossings
+from latflow.thermodynamics.connection import crossings, lasting
 from latflow.thermodynamics.settling import settling
 from latflow.thermodynamics.weighting import Weighting
 from latflow.trajectories import Frames
@@ -51,7 +51,7 @@ class Evidence:
     crossings : ndarray of int, shape (n_states, n_states)
         How often walkers went from one state to another, at all temperatures. Equilibrium draws of
         one temperature count as often as the rarer of both states has some there, each way. The
-        diagonal counts frames.
+        diagonal counts frames of visits that last: a state without is none that could be stuck.
     drawn : bool
         Whether there are draws only, so that nothing was seen to cross.
     unsettled : tuple of str
@@ -82,6 +82,8 @@ class Evidence:
         if frames.dynamics is not None:
             drawn |= ~frames.dynamics
         counts = counts * frames.ordered + _met(frames, states, n_states, drawn)
+        known = drawn | lasting(frames, states, lagtime)
+        np.fill_diagonal(counts, np.bincount(states[known], minlength=n_states))
         problems = settling(frames, states, n_states, lagtime) if frames.ordered else []
         sentences = tuple(problem.sentence(units) for problem in problems)
         return cls(overlap, counts, bool(drawn.all()), sentences)
@@ -109,6 +111,14 @@ class Evidence:
             best = np.maximum(best, np.minimum(best[:, via, None], best[None, via]))
         held = np.flatnonzero(populations >= SEEN)
         return float(best[np.ix_(held, held)].min()) if len(held) else np.inf
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing had not settled, and all states were entered and left often enough."""
+        if not len(self.crossings):
+            return True
+        share = np.diag(self.crossings) / max(1, np.trace(self.crossings))
+        return not self.unsettled and self.bottleneck(share) >= ENOUGH_CROSSINGS
 
     def _unconnected(self) -> str | None:
         """Return which states were never seen to change into each other."""
@@ -195,11 +205,8 @@ def _overlap_matrix(answer: Weighting) -> FloatArray:
 
 
 def _met(frames: Frames, states: IntArray, n_states: int, drawn: BoolArray) -> IntArray:
-    """Return how many draws of a temperature the rarer of two states has; all frames of one."""
+    """Return how many draws of a temperature the rarer of two states has, for all pairs."""
     n = len(frames.temperatures)
     cells = frames.origin.astype(np.int64) * n_states + states
-    every = np.bincount(cells, minlength=n * n_states).reshape(n, n_states)
     counts = np.bincount(cells[drawn], minlength=n * n_states).reshape(n, n_states)
-    met = np.minimum(counts[:, :, None], counts[:, None]).sum(axis=0)
-    np.fill_diagonal(met, every.sum(axis=0))
-    return np.asarray(met)
+    return np.asarray(np.minimum(counts[:, :, None], counts[:, None]).sum(axis=0))
