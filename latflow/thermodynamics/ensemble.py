@@ -392,7 +392,9 @@ class Ensemble:
         if self.lengths is not None:
             values = per_frame(values, [int(n) for n in self.lengths], "values")
         column = check_per_frame(values, len(self.pool), "values")
-        observable = Observable(column, self.pool, self._groups, self.answer, self.bootstraps)
+        observable = Observable(
+            column, self.pool, self._groups, self.answer, self.bootstraps, self.energy
+        )
         return observable, f"`{name}`" if name else "The observable"
 
     def _warn_of_difference(self, observable: Observable, name: str) -> None:
