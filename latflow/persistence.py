@@ -13,7 +13,8 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,18 +24,20 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
+from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
 from latflow._validation import check_output
 from latflow._writing import replacing
 from latflow.estimators.extrapolator import TemperatureExtrapolator
 from latflow.estimators.latf import LaTFEstimator
-from latflow.thermodynamics import Ensemble, Pool, Weighting
+from latflow.thermodynamics import Energies, Ensemble, Evidence, Pool, Weighting, reduced_at
+from latflow.trajectories import Frames
 from latflow.units import Units
 
 __all__ = ["load", "save"]
 
-FORMAT = 3
+FORMAT = 4
 VERSION = importlib.metadata.version("latflow")
 # what a file may hold, and where it is defined; nothing else is looked up, no code is run
 OBJECTS = {
@@ -43,8 +46,10 @@ OBJECTS = {
     "Ensemble": "latflow.thermodynamics.ensemble",
     "Pool": "latflow.thermodynamics.pool",
     "Weighting": "latflow.thermodynamics.weighting",
+    "Curves": "latflow.thermodynamics.routes",
     "Energies": "latflow.thermodynamics.routes",
     "LogLinear": "latflow.thermodynamics.routes",
+    "Evidence": "latflow.thermodynamics.support",
     "Units": "latflow.units",
     "PerFrame": "latflow.trajectories.adapters",
     "FromDeeptime": "latflow.trajectories.adapters",
@@ -152,8 +157,12 @@ def load(path: str | os.PathLike[str]) -> Any:
             f"another kind ({error})."
         ) from error
     _check_header(header, arrays, path)
-    upgrade = None if int(header["format"]) == FORMAT else _upgrade
-    return _decode(json.loads(header["tree"]), arrays, upgrade)
+    number = int(header["format"])
+    if number == FORMAT:
+        return _decode(json.loads(header["tree"]), arrays, None)
+    model = _decode(json.loads(header["tree"]), arrays, partial(_upgrade, number=number))
+    _add_evidence(model)
+    return model
 
 
 def _check_header(header: Mapping[str, str], arrays: Arrays, path: Path) -> None:
@@ -258,9 +267,9 @@ def _registered(registry: Mapping[str, str], name: str) -> Any:
 # ------------------------------------------------------------------ earlier files
 
 
-def _upgrade(kind: str, state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of an object of formats 1 and 2 as today's has it."""
-    if kind not in ("LaTFEstimator", "TemperatureExtrapolator"):
+def _upgrade(kind: str, state: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return the state of an object of formats 1 and 2 as format 3 has it."""
+    if kind not in ("LaTFEstimator", "TemperatureExtrapolator") or number > 2:
         return state
     for (estimator, old), (new, change) in RENAMED.items():
         if estimator == kind and old in state:
@@ -321,6 +330,56 @@ def _old_weighting(route: Any, mixture: Any, pool: Pool) -> Weighting:
     with np.errstate(divide="ignore"):
         log_base = np.log(mixture.weights) - mixture.log_denominator
     return Weighting(route, log_counts, log_base, pool)
+
+
+def _add_evidence(model: Any) -> None:
+    """Give the ensemble of formats 1 to 3 its energies, and what was observed."""
+    ensemble: Ensemble | None = getattr(model, "ensemble_", None)
+    if ensemble is None:
+        return
+    known = [one for one in (ensemble.yardstick, ensemble.answer) if one is not None]
+    routes = [one.route for one in known if isinstance(one.route, Energies)]
+    ensemble.energy = routes[0].energy if routes else None
+    ensemble.bootstraps = tuple(_with_times(one, ensemble.pool) for one in ensemble.bootstraps)
+    lagtime = model.lagtime_
+    ensemble.evidence = Evidence.of(
+        _frames_of(ensemble, model._order, model._cuts, lagtime),
+        ensemble.answer, ensemble.units, ensemble.states, ensemble.n_states, lagtime,
+    )  # fmt: skip
+
+
+def _with_times(bootstrap: Weighting, pool: Pool) -> Weighting:
+    """Return a bootstrap that says how often it drew each block, where that can be told."""
+    if not bootstrap.log_counts.any():  # format 2 held none
+        return bootstrap
+    logits = bootstrap.log_counts - reduced_at(bootstrap.route, pool.betas)
+    weights = np.exp(bootstrap.log_base + logsumexp(logits, axis=1))
+    drawn, whole = (pool.block_sums(w[:, None])[:, 0] for w in (weights, pool.weights))
+    return replace(bootstrap, times=np.rint(drawn / np.where(whole > 0, whole, 1.0)))
+
+
+def _frames_of(ensemble: Ensemble, order: Any, cuts: Any, lagtime: int) -> Frames:
+    """Return the frames that an ensemble was made of, without their features.
+
+    Trajectories of a list are walkers. Of an array, segments of one temperature are known, at most,
+    and one that is too short for a visit tells as little of time as equilibrium draws do.
+    """
+    pool, n = ensemble.pool, len(ensemble.pool)
+    lengths, dynamics = ensemble.lengths, None
+    rows = np.argsort(pool.origin, kind="stable") if order is None else order
+    if lengths is None:
+        ends = np.cumsum(np.bincount(pool.origin))[:-1] if order is None else cuts
+        lengths = np.diff([0, *ends, n])
+        dynamics = np.repeat(lengths >= 2 * lagtime, lengths)
+    else:
+        rows = np.arange(n)
+    trajectory, frame = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    trajectory[rows] = np.repeat(np.arange(len(lengths)), lengths)
+    frame[rows] = np.arange(n) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return Frames(
+        np.empty((n, 0)), trajectory, frame, ensemble.temperatures, pool.origin, pool.weights,
+        dynamics=dynamics if dynamics is None else dynamics[np.argsort(rows)],
+    )  # fmt: skip
 
 
 def _decode_module(tree: Mapping[str, Any], arrays: Arrays) -> torch.nn.Module:

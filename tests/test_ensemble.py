@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -298,12 +299,22 @@ def test_questions_about_states_without_states_are_told_in_one_sentence(
 
 
 def test_all_else_is_answered_without_states(inputs: Inputs, ensemble: Ensemble) -> None:
+    """What states tell of support is NaN then, and doubts that rest on it are not had."""
     stateless = ensemble_of(inputs, states=None)
     values = inputs[0]
     pd.testing.assert_frame_equal(
         stateless.expectation(values, EVERYWHERE), ensemble.expectation(values, EVERYWHERE)
     )
-    pd.testing.assert_frame_equal(stateless.support(EVERYWHERE), ensemble.support(EVERYWHERE))
+    support, expected = stateless.support(EVERYWHERE), ensemble.support(EVERYWHERE)
+    of_states = ["crossings", "spread"]
+    of_both = ["support", "reason"]
+    pd.testing.assert_frame_equal(
+        support.drop(columns=of_states + of_both), expected.drop(columns=of_states + of_both)
+    )
+    assert support[of_states].isna().all(axis=None)
+    assert expected[of_states].notna().all(axis=None)
+    verdicts = ["extrapolated", "supported", "supported", "supported", "extrapolated"]
+    assert support["support"].tolist() == verdicts
     np.testing.assert_array_equal(stateless.at(0.8).weights, ensemble.at(0.8).weights)
 
 
@@ -385,8 +396,11 @@ def bootstrapped(ensemble: Ensemble, n: int = 12, seed: int = 0) -> list[Weighti
     """Weightings by the same energies on blocks drawn with replacement, without their pools."""
     rng, answer, pool = np.random.default_rng(seed), ensemble.answer, ensemble.pool
     u = reduced_at(answer.route, pool.betas)
-    draws = [pool.resampled(rng) for _ in range(n)]
-    return [Weighting.of(answer.route, answer.log_counts, u, weights) for weights in draws]
+    draws = [pool.redrawn(rng) for _ in range(n)]
+    weightings = [
+        Weighting.of(answer.route, answer.log_counts, u, pool.weights_of(times)) for times in draws
+    ]
+    return [replace(one, times=times) for one, times in zip(weightings, draws, strict=True)]
 
 
 def with_errors(inputs: Inputs, ensemble: Ensemble, **options: Any) -> Ensemble:
@@ -518,11 +532,11 @@ def test_heat_capacities_of_the_prior_are_in_units_of_k_b() -> None:
 
 def counted(log_ratio: Callable[[float], float], coefficients: Any, betas: Any) -> Ensemble:
     """Two states that are flat in energy, counted exactly by the logarithm of their ratio."""
-    energies, states = [], []
+    energies, states, rng = [], [], np.random.default_rng(0)
     for beta in betas:
         n = 20_000
         n_second = round(n / (1 + np.exp(-log_ratio(beta))))
-        state = np.repeat([0, 1], (n - n_second, n_second))
+        state = rng.permutation(np.repeat([0, 1], (n - n_second, n_second)))
         states.append(state)
         energies.append(np.asarray(coefficients, float)[state])
     return Ensemble(
@@ -562,15 +576,20 @@ def test_no_crossing_is_said(state: int) -> None:
 # ------------------------------------------------------------------ support
 
 
-def test_support_is_withheld_where_temperatures_hardly_overlap() -> None:
-    """In the middle of a wide gap few frames of either side count."""
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("seed", range(3))
+def test_support_is_withheld_where_temperatures_hardly_overlap(seed: int) -> None:
+    """In the middle of a wide gap few frames of either side count, and beyond it none connects."""
+    rng = np.random.default_rng(seed)
     x = [rng.normal(shift, 1.0, 2000) for shift in (0.0, 5.0)]
     ensemble = Ensemble([-5 * 2 * part for part in x], [1.0, 2.0], boltzmann_constant=1.0)
-    table = ensemble.support([1.0, 1.33, 2.0])  # u_2 - u_1 = 5 x
-    assert table["role"].tolist() == ["simulated", "between", "simulated"]
-    assert table["overlap"].iloc[1] < 0.5
-    assert table["support"].tolist() == ["supported", "extrapolated", "supported"]
+    table = ensemble.support([0.95, 1.0, 1.33, 2.0, 2.2])  # u_2 - u_1 = 5 x
+    roles = ["beyond", "simulated", "between", "simulated", "beyond"]
+    assert table["role"].tolist() == roles
+    assert (table["overlap"] < 0.03).all()
+    assert table["effective_fraction"].iloc[2] < 0.5
+    verdicts = ["unsupported", "supported", "unsupported", "supported", "unsupported"]
+    assert table["support"].tolist() == verdicts
+    assert table["reason"].iloc[[0, 2, 4]].str.contains("temperatures 1 and 2 overlap by 0.0").all()
 
 
 # ------------------------------------------------------------------ of a fitted model
@@ -672,37 +691,59 @@ def test_a_fitted_model_answers_by_its_ensemble(melting: Any) -> None:
     assert model.temperature_range_ == ensemble.temperature_range
 
 
+def errors_of(model: Any, t: float) -> tuple[np.ndarray, float, np.ndarray]:
+    """Errors of the populations, the spread of bootstraps, and what the prior adds."""
+    ensemble = model.ensemble_
+    populations = [b.at(1 / t).weights @ ensemble.states for b in ensemble.bootstraps]
+    error = model.state_populations(t)["standard_error"].to_numpy()
+    statistic = partial(averages, values=np.eye(2)[ensemble.states])
+    hidden = ensemble.hidden(t, statistic, statistic(ensemble.answer.at(1 / t))[0])
+    return error, float(np.std(populations, ddof=1)), hidden
+
+
 def test_error_bars_of_a_fitted_model_are_bootstraps_and_the_prior_of_heat_capacity(
     melting: Any,
 ) -> None:
-    """One degree of freedom of every state that two temperatures cannot show, in quadrature."""
+    """In quadrature; energies leave little of one degree of freedom of every state."""
     model = melting[1]
-    ensemble = model.ensemble_
-    np.testing.assert_array_equal(ensemble.heat_capacities, [0.5, 0.5])
-    assert ensemble.n_bootstraps == 20
+    capacities = model.ensemble_.heat_capacities
+    assert ((capacities > 0) & (capacities < 0.25)).all()
+    assert model.ensemble_.n_bootstraps == 20
+    for t in EVERYWHERE:
+        error, of_bootstraps, hidden = errors_of(model, t)
+        np.testing.assert_allclose(error, np.hypot(of_bootstraps, hidden), rtol=1e-3)
+        assert (hidden < 0.5 * of_bootstraps).all()
 
-    def errors(t: float) -> tuple[np.ndarray, float]:
-        populations = [b.at(1 / t).weights @ ensemble.states for b in ensemble.bootstraps]
-        error = model.state_populations(t)["standard_error"].to_numpy()
-        return error, float(np.std(populations, ddof=1))
 
+def test_two_temperatures_without_energies_leave_all_of_the_prior() -> None:
+    X, metadata = Melting.pooled()
+    model = tiny_extrapolator(quick_latf(lagtime=1), n_bootstraps=10)
+    fit_quietly(model, X, temperature=metadata["temperature"])
+    np.testing.assert_array_equal(model.ensemble_.heat_capacities, [0.5, 0.5])
     for t in SIMULATED:
-        error, of_bootstraps = errors(t)
-        np.testing.assert_allclose(error, of_bootstraps, rtol=1e-4)
-    for t in (0.4, 1.4):
-        error, of_bootstraps = errors(t)
+        error, of_bootstraps, hidden = errors_of(model, t)
+        np.testing.assert_allclose(error, of_bootstraps, rtol=1e-3)
+        np.testing.assert_allclose(hidden, 0, atol=1e-9)
+    for t in (0.4, 0.8, 1.4):
+        error, of_bootstraps, hidden = errors_of(model, t)
         assert (error > 1.01 * of_bootstraps).all()
 
 
 def test_support_falls_off_away_from_the_simulations(melting: Any) -> None:
-    table = melting[1].support([0.1, 0.3, 0.6, 0.7, 0.8, 1.0, 1.3, 20.0])
+    table = melting[1].support([0.05, 0.3, 0.6, 0.7, 0.8, 1.0, 1.3, 20.0])
     roles = ["beyond"] * 2 + ["simulated"] + ["between"] * 2 + ["simulated"] + ["beyond"] * 2
     assert table["role"].tolist() == roles
     assert (table.loc[0.6:1.0, "support"] == "supported").all()
-    assert table.loc[[0.1, 20.0], "support"].tolist() == ["unsupported"] * 2
-    assert table.loc[[0.6, 1.0], "overlap"].tolist() == pytest.approx([1, 1])
-    assert table.loc[[0.6, 1.0], "spread"].tolist() == [0, 0]
-    assert table["overlap"].loc[0.1] < table["overlap"].loc[0.3] < 1
+    assert table.loc[[0.3, 1.3], "support"].tolist() == ["extrapolated"] * 2
+    assert table.loc[[0.05, 20.0], "support"].tolist() == ["unsupported"] * 2
+    fraction = table["effective_fraction"]
+    assert fraction.loc[[0.6, 1.0]].tolist() == pytest.approx([1, 1])
+    assert fraction.loc[0.05] < fraction.loc[0.3] < 1
+    assert (table["overlap"] == table["overlap"].iloc[0]).all()
+    assert 0.03 < table["overlap"].iloc[0] < 0.5
+    assert (table.loc[0.6:1.3, "crossings"] > 100).all()
+    errors = melting[1].state_populations(table.index)["standard_error"]
+    assert table["spread"].tolist() == pytest.approx(errors.groupby("temperature").max().tolist())
     n = len(melting[1].z_)
     assert (table["effective_sample_size"] <= n).all()
 

@@ -1,4 +1,4 @@
-"""h learned from temperatures alone, on data drawn exactly log-linear in inverse temperature."""
+"""Reduced energies learned from temperatures, and from energies, on data drawn exactly."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from latflow.thermodynamics import (
     Curves,
     Pool,
     Weighting,
+    curve_functions,
     state_differences,
     state_moments,
 )
@@ -147,18 +148,24 @@ def test_units_of_energy_follow_those_of_beta() -> None:
     np.testing.assert_allclose(scaled.betas, h.betas / 10)
 
 
-def test_a_curvature_is_learned_where_three_temperatures_show_one() -> None:
-    """p(v | beta) = N(0, 1 / (1 + (beta - 1)^2 C)): h is nothing and c(v) = C v^2."""
-    betas, curvature, n = np.array([0.5, 1.0, 1.5]), 4.0, 20_000
-    rng = np.random.default_rng(0)
-    width = 1 / np.sqrt(1 + (betas - 1) ** 2 * curvature)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_heat_capacity_is_learned_where_three_temperatures_show_one(seed: int) -> None:
+    """u = C v^2 P_2(beta) on a normal density: no energy at beta_0, a heat capacity C v^2.
+
+    Where frames of every temperature lie, that is: v within three widths of the narrower ones.
+    """
+    betas, capacity, n = np.array([0.5, 1.0, 1.5]), 10.0, 20_000
+    rng = np.random.default_rng(seed)
+    width = 1 / np.sqrt(1 + 2 * capacity * curve_functions(betas, betas, 2)[0][1])
     v = np.concatenate([rng.normal(0, w, n) for w in width])
     blocks = np.arange(len(v)) * 300 // len(v)
     pool = Pool(betas, np.repeat([0, 1, 2], n), np.ones(len(v)), blocks)
-    coefficients = learn(v, pool).route.coefficients
+    coefficients = learn(v, pool, seed).route.coefficients
     assert coefficients.shape == (len(v), 2)
-    slope = np.polyfit(v**2, coefficients[:, 1], 1)[0]
-    assert slope == pytest.approx(curvature, rel=0.1)
+    inside = np.abs(v) < 1.5
+    energy, shown = np.polyfit(v[inside] ** 2, coefficients[inside], 1)[0]
+    assert shown == pytest.approx(capacity, rel=0.1)
+    assert energy == pytest.approx(0, abs=0.05 * capacity)
 
 
 def test_two_temperatures_show_no_curvature() -> None:

@@ -358,8 +358,8 @@ def test_an_edited_header(saved: Path) -> None:
 
 
 def test_a_newer_format(saved: Path) -> None:
-    rewrite(saved, format="4", latflow="9.1.0")
-    message = "format 3 or older, got format 4 in .*, written by latflow 9.1.0: install"
+    rewrite(saved, format="5", latflow="9.1.0")
+    message = "format 4 or older, got format 5 in .*, written by latflow 9.1.0: install"
     with pytest.raises(ValueError, match=message):
         load(saved)
 
@@ -499,8 +499,10 @@ def test_the_file_holds_numbers_and_json_only(model: Any, tmp_path: Path) -> Non
     named = [n.get("object", n.get("module")) for n in nodes(tree) if isinstance(n, dict)]
     assert {n for n in named if isinstance(n, str)} <= {
         "ConditionalDensity",
+        "Curves",
         "Energies",
         "Ensemble",
+        "Evidence",
         "FrozenEstimator",
         "LaTFEstimator",
         "LatentModel",

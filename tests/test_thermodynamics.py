@@ -407,12 +407,14 @@ def test_bootstraps_draw_whole_blocks_within_each_temperature(seed: int) -> None
     rng = np.random.default_rng(seed)
     origin, weights = np.repeat([0, 1, 2], (40, 20, 30)), rng.random(90) + 0.1
     pool = Pool(np.arange(1.0, 4.0), origin, weights, rng.permutation(np.arange(90) // 5))
-    times = pool.resampled(np.random.default_rng(seed)) / weights
+    per_block = pool.redrawn(np.random.default_rng(seed))
+    times = pool.weights_of(per_block) / weights
     np.testing.assert_allclose(times, np.round(times), atol=1e-12)
     blocks, kinds = pool.strata
     drawn = np.full(pool.n_blocks, np.nan)
     drawn[blocks] = times
     np.testing.assert_allclose(times, drawn[blocks])
+    np.testing.assert_allclose(drawn, per_block, atol=1e-12)
     for k in range(3):
         assert drawn[kinds == k].sum() == pytest.approx((kinds == k).sum())
     assert drawn.max() > 1

@@ -280,6 +280,13 @@ class TemperatureExtrapolator(
         ------
         ValueError
             For parameters or data that do not fit, before anything is learned.
+
+        Warns
+        -----
+        UserWarning
+            Where a simulation had not settled (its halves differ, or trajectories of one
+            temperature do): names trajectory and state. Where energies and temperatures
+            contradict each other: tells the factor between them.
         """
         self._check_parameters()
         with whole_or_nothing(self):
@@ -408,6 +415,7 @@ class TemperatureExtrapolator(
         fraction = getattr(self._last, "validation_fraction", 0.1)
         held_out = frames.held_out(fraction, self.lagtime_, rng)
         self.ensemble_ = self._learn_ensemble(frames, pool, labels, held_out, rs, rng)
+        self.ensemble_.evidence.warn_of_unsettled()
         return_memory()
         segments = frames.segments()
         self._order = np.concatenate(segments).astype(np.int32)

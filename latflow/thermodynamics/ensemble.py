@@ -88,6 +88,9 @@ class Ensemble:
         Trajectory id and place in it, for an array: errors are those of blocks of trajectories.
     weights : list or array_like, optional
         Statistical weight of each frame.
+    dynamics : bool, list or array_like, default=True
+        False for equilibrium draws, whose order is not that of time, as of replica exchange sorted
+        by temperature: one for all, or one per trajectory or frame.
     temperature_range : tuple of float, optional
         Where melting temperatures are sought; 0.8 times the lowest to 1.5 times the highest
         simulated temperature if not given.
@@ -110,6 +113,11 @@ class Ensemble:
     ValueError
         For arrays that do not fit each other, and for simulated temperatures that visit no common
         regions.
+
+    Warns
+    -----
+    UserWarning
+        Where a simulation had not settled: names trajectory and state.
 
     Examples
     --------
@@ -147,6 +155,7 @@ class Ensemble:
         trajectory: ArrayLike | None = None,
         frame: ArrayLike | None = None,
         weights: object = None,
+        dynamics: object = True,
         temperature_range: tuple[float, float] | None = None,
         boltzmann_constant: float = BOLTZMANN_CONSTANT,
     ) -> None:
@@ -156,7 +165,7 @@ class Ensemble:
         X, is_energy = _columns(energies)
         frames = gather_frames(
             BaseEstimator(), X, reset=True, trajectory=trajectory, frame=frame,
-            temperature=temperatures, states=states, weights=weights,
+            temperature=temperatures, states=states, weights=weights, dynamics=dynamics,
         )  # fmt: skip
         coefficients = np.asarray(frames.X[:], dtype=np.float64)
         pool = pool_of(frames, units)
@@ -169,6 +178,7 @@ class Ensemble:
             temperature_range=temperature_range,
         )  # fmt: skip
         vars(self).update(vars(built))
+        self.evidence.warn_of_unsettled()
 
     @classmethod
     def of(
@@ -312,6 +322,12 @@ class Ensemble:
             return np.zeros(len(self.pool), dtype=np.int64)
         return self.states
 
+    @property
+    def _redrawn(self) -> tuple[Weighting, ...]:
+        """The bootstraps; none where they do not say which blocks they drew, as in old files."""
+        known = all(bootstrap.times is not None for bootstrap in self.bootstraps)
+        return self.bootstraps if known else ()
+
     # -------------------------------------------------------------- at several temperatures
 
     def frame_weights(self, temperature: float) -> Any:
@@ -393,7 +409,7 @@ class Ensemble:
             values = per_frame(values, [int(n) for n in self.lengths], "values")
         column = check_per_frame(values, len(self.pool), "values")
         observable = Observable(
-            column, self.pool, self._groups, self.answer, self.bootstraps, self.energy
+            column, self.pool, self._groups, self.answer, self._redrawn, self.energy
         )
         return observable, f"`{name}`" if name else "The observable"
 
@@ -438,7 +454,7 @@ class Ensemble:
                 "Expected a model that knows the potential energy of every frame, got one without: "
                 "give it as `energy` to fit."
             )
-        system = WholeSystem(self.energy, self.pool, self._groups, self.answer, self.bootstraps)
+        system = WholeSystem(self.energy, self.pool, self._groups, self.answer, self._redrawn)
         each = _each(temperatures)
         unit = np.array([1.0, self.units.boltzmann_constant])
         answers = [system.at(self.units.beta(check_temperature(t))) for t in each]

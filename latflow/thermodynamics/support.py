@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse.csgraph import connected_components
 
 from latflow._typing import BoolArray, FloatArray, IntArray
+from latflow._validation import warn
 from latflow.thermodynamics.connection import crossings
 from latflow.thermodynamics.settling import settling
 from latflow.thermodynamics.weighting import Weighting
@@ -21,6 +22,7 @@ LEAST_OVERLAP = 0.03  # of neighbouring temperatures, in MBAR's overlap matrix
 LEAST_FRACTION = 0.05  # effective sample size, in that at the nearest simulated temperature
 ENOUGH_CROSSINGS = 10  # each way
 SMALL_ERROR, LARGE_ERROR = 0.02, 0.25  # largest standard error of a population
+MOST_TOLD = 3  # of what had not settled
 SEEN = 0.02  # least population of a state whose crossings matter
 
 
@@ -83,6 +85,14 @@ class Evidence:
         problems = settling(frames, states, n_states, lagtime) if frames.ordered else []
         sentences = tuple(problem.sentence(units) for problem in problems)
         return cls(overlap, counts, bool(drawn.all()), sentences)
+
+    def warn_of_unsettled(self) -> None:
+        """Warn of what had not settled: of the three worst, and how many more there are."""
+        told, more = self.unsettled[:MOST_TOLD], len(self.unsettled) - MOST_TOLD
+        for sentence in told:
+            warn(sentence)
+        if more > 0:
+            warn(f"{more} more had not settled: `evidence.unsettled` of the ensemble names them.")
 
     def unknown(self, temperature: float, simulated: FloatArray) -> str | None:
         """Return why nothing is known of the populations at a temperature, or None."""
