@@ -97,8 +97,8 @@ def _warn_of_untold(told: float, lagtime: int) -> None:
     if told < FEWEST_TOLD:
         warn(
             f"The states explain {told:.0%} of the variance of a slow process of the variables at "
-            f"lagtime={lagtime}: what is slow happens within states, and rates between them mean "
-            "little. Take other states, or more of them."
+            f"lagtime={lagtime}: both tell of different processes, and rates between the states "
+            "mean little. Take states that the variables tell apart."
         )
 
 

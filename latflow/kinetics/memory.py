@@ -158,7 +158,6 @@ def lagtime_convergence(
     ['timescale', 'error', 'doubled', 'doubled_error']
     """
     step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
-    check_count(n_samples, "n_samples", minimum=2)
     chains = chains_by_temperature(states, temperature, variables, n_clusters, rs)
     memories = {t: remember(chain, lagtime, n_samples, rs) for t, chain in chains.items()}
     for t, memory in memories.items():
@@ -172,6 +171,7 @@ def lagtime_convergence(
 
 def remember(chain: Chain, lagtime: int, n_samples: int, rs: np.random.RandomState) -> Memory:
     """Return the relaxation rates at the multiples of the lagtime, by the same bootstraps."""
+    check_count(n_samples, "n_samples", minimum=2)
     seed, blocks = int(rs.randint(2**31 - 1)), chain.blocks(lagtime)
     rates: dict[int, FloatArray] = {}
     models: list[BayesianMSMPosterior] = []
@@ -207,7 +207,7 @@ def warn_of_lasting_memory(memory: Memory, lagtime: int, temperature: float, ste
     """
     twice, more = (memory.share(k)[:, :1] for k in MULTIPLES[1:])
     off = np.log(1 - twice) - np.log(1 - more) if np.isfinite(more).all() else twice / 2
-    if off.size and off[0, 0] > MOST_HIDDEN + _error(off)[0]:
+    if off.size and off[0, 0] > MOST_HIDDEN + 2 * _error(off)[0]:
         _warn(_row(memory, step), lagtime, temperature, "is longer than rates are corrected for")
 
 
