@@ -10,7 +10,7 @@ from scipy.linalg import expm
 from latflow._typing import FloatArray, IntArray
 from latflow._validation import warn
 from latflow.kinetics.chains import Chain, count, sets_of
-from latflow.kinetics.generator import FASTEST, nearest_rates, warn_of_missed
+from latflow.kinetics.generator import FASTEST, nearest_rates
 
 if TYPE_CHECKING:
     from deeptime.markov import TransitionCountModel
@@ -33,14 +33,15 @@ def lumped_model(
 
     Samples are of a Bayesian bootstrap: each weights blocks of the trajectories by independent
     exponential numbers, so that no transition that was seen is ever lost. The same seed and blocks
-    give the same weights at any lagtime. Warns of frames left out, of states that hardly tell the
-    slow processes apart, and of transition probabilities that no rates give.
+    give the same weights at any lagtime. Warns of what is left out, and of states that hardly tell
+    the slow processes apart.
     """
     from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
 
     kept = _connected(count(chain.clusters, lagtime), lagtime)
     shares = chain.shares()[kept]
     names = np.unique(shares.argmax(axis=1))
+    _warn_of_lost(np.setdiff1d(np.concatenate(chain.states), names).tolist(), lagtime)
     shares = shares[:, names] / shares[:, names].sum(axis=1, keepdims=True)
     counts = count(chain.states, lagtime).submodel(names)
     per_block = chain.block_counts(blocks or chain.blocks(lagtime), lagtime)
@@ -50,11 +51,9 @@ def lumped_model(
     def model(weights: FloatArray, *, fast: bool) -> MarkovStateModel:
         matrix = np.reshape(weights @ per_block, (len(kept), len(kept)))
         lumped, populations, told = _lump(*_reversible(matrix, fast=fast), shares)
-        rates = nearest_rates(lumped, populations, 1.0)
         if not fast:
             _warn_of_untold(told, lagtime)
-            warn_of_missed(rates, lumped, 1.0, f"at lagtime={lagtime}")
-        return MarkovStateModel(expm(rates), populations, reversible=True, count_model=counts)
+        return MarkovStateModel(lumped, populations, reversible=True, count_model=counts)
 
     weights = np.random.default_rng(seed).exponential(size=(n_samples, per_block.shape[0]))
     return BayesianMSMPosterior(
@@ -72,8 +71,7 @@ def slowed_model(model: MarkovStateModel, factors: FloatArray) -> MarkovStateMod
     symmetric = root[:, None] * model.transition_matrix / root
     eigenvalues, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
     slowed = np.clip(eigenvalues, FASTEST, 1.0) ** np.append(factors[::-1], 1)
-    lumped = _assemble(slowed, vectors, populations)
-    matrix = expm(nearest_rates(lumped, populations, 1.0))
+    matrix = _assemble(slowed, vectors, populations)
     return MarkovStateModel(matrix, populations, reversible=True, count_model=model.count_model)
 
 
@@ -91,6 +89,15 @@ def _connected(counts: TransitionCountModel, lagtime: int) -> IntArray:
             "clusters may connect them."
         )
     return kept
+
+
+def _warn_of_lost(states: list[int], lagtime: int) -> None:
+    if states:
+        warn(
+            f"The states are not connected in both directions at lagtime={lagtime}: {states} have "
+            "no connected cluster of their own, and are left out. More data, a shorter lagtime, or "
+            "more clusters may connect them."
+        )
 
 
 def _warn_of_untold(told: float, lagtime: int) -> None:
@@ -135,6 +142,9 @@ def _lump(
 
 
 def _assemble(eigenvalues: FloatArray, vectors: FloatArray, populations: FloatArray) -> FloatArray:
-    """Return the matrix in detailed balance that has these symmetrised eigenvectors."""
+    """Return the transition matrix that has these symmetrised eigenvectors, or the nearest one."""
     rotation = vectors / np.sqrt(populations)[:, None]
-    return np.asarray((rotation * eigenvalues) @ rotation.T * populations)
+    matrix = (rotation * eigenvalues) @ rotation.T * populations
+    if (matrix < 0).any():
+        matrix = expm(nearest_rates(matrix, populations, 1.0))
+    return np.asarray(matrix)

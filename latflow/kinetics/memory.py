@@ -27,6 +27,7 @@ NAMES = (("timescale", "error"), ("doubled", "doubled_error"), ("quadrupled", "q
 MOST_HIDDEN = 0.1  # of the slowest timescale, before the user hears of it
 TINY = 1e-12  # variance of a share in data without any noise
 MOST_LIVES = 2.0  # lagtime over timescale: beyond, few data make a decayed process look slow
+LAW_ERROR = 1 / 3  # of a correction
 SLOWEST_FACTOR = 0.05  # by which a rate is corrected at most
 
 
@@ -84,15 +85,17 @@ class Memory:
         """Return by what the rates of the model, and of each sample, are to be multiplied.
 
         What memory hides, h with standard error s, is corrected for by its mean after a prior of
-        that size around zero, w h with w = h^2 / (h^2 + s^2). What that leaves of its variance, and
-        the disagreement between both multiples, enter the samples. Memory only shortens timescales:
-        a negative h is noise.
+        that size around zero, w h with w = h^2 / (h^2 + s^2). What that leaves of its variance, the
+        disagreement between both multiples, and a third of the correction itself, which the law
+        behind it may err by, enter the samples. Memory only shortens timescales: a negative h is
+        noise.
         """
         hidden = np.nan_to_num(self.hidden())
         weight, doubt = _weight(hidden), np.nan_to_num(self.share(4) - self.share(2))
         factors = np.maximum(1 - weight * hidden, SLOWEST_FACTOR)
         left = weight[0] * (1 - weight[0]) * np.var(hidden[1:], axis=0, ddof=1)
         left = np.sqrt(left + np.square(_weight(np.abs(doubt)) * doubt)[0]) / factors[0]
+        left = np.hypot(left, LAW_ERROR * np.log(factors[0]))
         factors[1:] *= np.exp(left * rs.standard_normal((len(factors) - 1, 1)))
         return factors
 
@@ -179,8 +182,8 @@ def remember(chain: Chain, lagtime: int, n_samples: int, rs: np.random.RandomSta
         if k > 1 and (chain.longest <= k * lagtime or not _alive(rates, k, lagtime).any()):
             break
         with warnings.catch_warnings():
-            if k > 1 or not chain.is_fine:
-                warnings.simplefilter("ignore")
+            any_message = k > 1 or not chain.is_fine
+            warnings.filterwarnings("ignore", "" if any_message else "The states are not connected")
             model = lumped_model(chain, k * lagtime, n_samples=n_samples, seed=seed, blocks=blocks)
             values = [1 / m.timescales() for m in (model.prior, *model.samples)]
         models.append(model)
