@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
 
 
+SLOWEST = 1 - 1e-12  # eigenvalue of a process that relaxes at all
 MOST_LEFT_OUT = 0.02  # of the frames, before the user hears of it
 FEWEST_TOLD = 0.4  # of a slow process' variance that states explain, before the user hears of it
 
@@ -62,14 +63,18 @@ def lumped_model(
     )
 
 
+def relaxation_rates(model: MarkovStateModel) -> FloatArray:
+    """Return inverse timescales per frame, the slowest first."""
+    eigenvalues, _ = _spectrum(model.transition_matrix, model.stationary_distribution)
+    return np.asarray(-np.log(np.clip(eigenvalues[-2::-1], FASTEST, SLOWEST)) / model.lagtime)
+
+
 def slowed_model(model: MarkovStateModel, factors: FloatArray) -> MarkovStateModel:
     """Return a model whose relaxation rates, the slowest first, are multiplied by factors."""
     from deeptime.markov.msm import MarkovStateModel
 
     populations = model.stationary_distribution
-    root = np.sqrt(populations)
-    symmetric = root[:, None] * model.transition_matrix / root
-    eigenvalues, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    eigenvalues, vectors = _spectrum(model.transition_matrix, populations)
     slowed = np.clip(eigenvalues, FASTEST, 1.0) ** np.append(factors[::-1], 1)
     matrix = _assemble(slowed, vectors, populations)
     return MarkovStateModel(matrix, populations, reversible=True, count_model=model.count_model)
@@ -126,11 +131,9 @@ def _lump(
     matrix: FloatArray, stationary: FloatArray, shares: FloatArray
 ) -> tuple[FloatArray, FloatArray, float]:
     """Return the states' transition matrix, populations, and what they tell of each process."""
-    root = np.sqrt(stationary)
-    symmetric = root[:, None] * matrix / root
-    eigenvalues, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    eigenvalues, vectors = _spectrum(matrix, stationary)
     populations = stationary @ shares
-    overlap = (root[:, None] * shares / np.sqrt(populations)).T @ vectors
+    overlap = (np.sqrt(stationary)[:, None] * shares / np.sqrt(populations)).T @ vectors
     # processes that carry the most of the states' autocorrelation at the lagtime
     slow = np.argsort(-eigenvalues * np.square(overlap).sum(axis=0))[: shares.shape[1]]
     left, told, right = np.linalg.svd(overlap[:, slow])
@@ -139,6 +142,14 @@ def _lump(
         populations,
         float(told.min() ** 2),
     )
+
+
+def _spectrum(matrix: FloatArray, stationary: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return eigenvalues, rising, and the eigenvectors of the symmetrised transition matrix."""
+    root = np.sqrt(stationary)
+    symmetric = root[:, None] * matrix / root
+    eigenvalues, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    return eigenvalues, vectors
 
 
 def _assemble(eigenvalues: FloatArray, vectors: FloatArray, populations: FloatArray) -> FloatArray:

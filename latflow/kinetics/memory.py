@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from latflow._typing import BoolArray, FloatArray, RandomState
 from latflow._validation import check_count, check_positive, warn
 from latflow.kinetics.chains import N_CLUSTERS, Chain, States, Variables, chains_by_temperature
-from latflow.kinetics.lumping import lumped_model
+from latflow.kinetics.lumping import lumped_model, relaxation_rates
 from latflow.units import with_error
 
 if TYPE_CHECKING:
@@ -148,8 +148,7 @@ def lagtime_convergence(
     Warns
     -----
     UserWarning
-        Where memory hides more than 10 % of the timescale, by more than a standard error, and more
-        than two standard errors of it.
+        Where memory hides more than 10 % of the timescale, by more than a standard error.
 
     Examples
     --------
@@ -174,6 +173,7 @@ def lagtime_convergence(
 
 def remember(chain: Chain, lagtime: int, n_samples: int, rs: np.random.RandomState) -> Memory:
     """Return the relaxation rates at the multiples of the lagtime, by the same bootstraps."""
+    check_count(lagtime, "lagtime")
     check_count(n_samples, "n_samples", minimum=2)
     seed, blocks = int(rs.randint(2**31 - 1)), chain.blocks(lagtime)
     rates: dict[int, FloatArray] = {}
@@ -185,12 +185,11 @@ def remember(chain: Chain, lagtime: int, n_samples: int, rs: np.random.RandomSta
             any_message = k > 1 or not chain.is_fine
             warnings.filterwarnings("ignore", "" if any_message else "The states are not connected")
             model = lumped_model(chain, k * lagtime, n_samples=n_samples, seed=seed, blocks=blocks)
-            values = [1 / m.timescales() for m in (model.prior, *model.samples)]
         models.append(model)
         first, last = (models[n].prior.count_model.state_symbols for n in (0, -1))
         if not np.array_equal(first, last):
             break
-        rates[k] = np.asarray(values, dtype=np.float64)
+        rates[k] = np.stack([relaxation_rates(m) for m in (model.prior, *model.samples)])
     return Memory(models[0], rates)
 
 
@@ -205,8 +204,8 @@ def warn_of_memory(memory: Memory, lagtime: int, temperature: float, step: float
 def warn_of_lasting_memory(memory: Memory, lagtime: int, temperature: float, step: float) -> None:
     """Warn where the slowest timescale at longer lagtimes is not what rates are corrected to.
 
-    Four times the lagtime must bear out what twice the lagtime tells; where nothing is known of it,
-    half of the correction is taken as not borne out.
+    Four times the lagtime must bear out what twice the lagtime tells; where it tells nothing, half
+    of the correction is taken as not borne out.
     """
     twice, more = (memory.share(k)[:, :1] for k in MULTIPLES[1:])
     off = np.log(1 - twice) - np.log(1 - more) if np.isfinite(more).all() else twice / 2
