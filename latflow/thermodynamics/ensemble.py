@@ -22,6 +22,7 @@ from latflow._validation import (
     check_temperature,
     warn,
 )
+from latflow.thermodynamics.hidden import few_crossings
 from latflow.thermodynamics.moments import populations, state_differences, state_moments
 from latflow.thermodynamics.observables import Observable
 from latflow.thermodynamics.pool import Pool, effective_sample_size
@@ -32,6 +33,7 @@ from latflow.thermodynamics.routes import (
     Energies,
     LogLinear,
     Route,
+    Shifted,
     line_of_logarithm,
 )
 from latflow.thermodynamics.support import Evidence, class_of, role_of
@@ -145,6 +147,7 @@ class Ensemble:
     energy: FloatArray | None
     yardstick: Weighting | None
     evidence: Evidence
+    lines: FloatArray | None
 
     def __init__(
         self,
@@ -234,7 +237,25 @@ class Ensemble:
         ensemble.energy = energy
         ensemble.yardstick = yardstick
         ensemble.evidence = Evidence.of(frames, answer, units, states, ensemble.n_states, lagtime)
+        ensemble.lines = None
+        if ensemble.evidence.passages is not None:
+            variances = ensemble._variances_of_odds()
+            betas = ensemble.pool.betas
+            ensemble.lines = few_crossings(ensemble.evidence.passages, betas, variances)
         return ensemble
+
+    def _variances_of_odds(self) -> FloatArray:
+        """Return variances of the states' log odds at the simulated temperatures, before twins."""
+        statistic = partial(populations, states=self.check_states(), n_states=self.n_states)
+        variances = []
+        for beta in self.pool.betas:
+            value, error = statistic(self.answer.at(beta))
+            if self.bootstraps:
+                others = [statistic(bootstrap.at(beta))[0] for bootstrap in self.bootstraps]
+                error = np.std(others, axis=0, ddof=1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                variances.append((error / (value * (1 - value))) ** 2)
+        return np.array(variances)
 
     def set_range(self, temperature_range: tuple[float, float] | None) -> None:
         """Set where answers are sought; the default range of the simulated temperatures for None.
@@ -271,8 +292,8 @@ class Ensemble:
         """Return a statistic at a temperature and its standard error.
 
         The error is the spread of the bootstraps, or that of blocks where there are none, with
-        what each of the twins adds: see :meth:`hidden`, and the kink that heat capacities have at
-        the border of the simulated range.
+        what each of the twins adds: see :meth:`hidden`, the kink that heat capacities have at the
+        border of the simulated range, and odds that few crossings tell.
 
         Parameters
         ----------
@@ -293,6 +314,10 @@ class Ensemble:
         route = self.answer.route
         if isinstance(route, Curves) and route.border(beta) != beta:
             error = np.hypot(error, statistic(self._twin(Bent(route)).at(beta))[0] - value)
+        for state, slope, level in () if self.lines is None else self.lines:
+            shares = np.asarray(self._groups == int(state), np.float64)
+            twin = self._twin(Shifted(self.answer.route, shares, slope, level))
+            error = np.hypot(error, statistic(twin.at(beta))[0] - value)
         return value, np.hypot(error, self.hidden(temperature, statistic, value))
 
     def hidden(self, temperature: float, statistic: Statistic, value: FloatArray) -> FloatArray:
