@@ -334,8 +334,7 @@ def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
     step = np.abs(np.gradient(pool.betas)) if len(pool.betas) > 2 else np.ones(2)
     tried, start = [], None
     for _ in range(FACTOR_DRAWS):
-        half = pool.halved(rng)
-        drawn = [pool.weights_of(chosen)[fit.rows[rows]] for chosen in (half, 1 - half)]
+        drawn = [pool.weights_of(times)[fit.rows[rows]] for times in pool.halved(rng)]
         parts = [torch.from_numpy(weights) for weights in drawn]
         solutions = [classes.solve(weights, FACTOR_RIDGE, start) for weights in parts]
         start = solutions[0]

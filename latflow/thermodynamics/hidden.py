@@ -146,8 +146,9 @@ def few_crossings(passages: IntArray, betas: FloatArray, variances: FloatArray) 
     """Return by how much the log odds of states are unsure for lack of crossings.
 
     A two-state process that crossed N times in all knows the logarithm of its odds with a variance
-    of 4 / N: 2 / N for the weight of each state. Those of each temperature make a line in beta with its covariance, whose two principal
-    lines are returned, less what the errors by blocks know of it already.
+    of 4 / N: 2 / N for the weight of each state. Those of each temperature make a line in beta with
+    its covariance, whose two principal lines are returned, less what the errors by blocks know of
+    it already.
 
     Parameters
     ----------
