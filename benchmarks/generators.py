@@ -13,7 +13,8 @@ from scipy.sparse.linalg import eigsh
 from latflow.datasets import make_three_hole, three_hole_potential
 
 REACHED = 25.0  # k_B T above the minimum, beyond which the grid has no cells
-STEP, STRIDE = 0.001, 100  # of the integrator in the bent channel: a frame every 0.1
+FRAME = 0.1  # time between two frames, of both simulators
+STEP = 0.001  # of the integrator in the bent channel
 
 HEIGHTS = np.array([-9.0, -6.5, -8.0, 0.7])
 CENTRES = np.array([[1.0, 0.0], [0.0, 0.5], [-0.5, 1.5], [-1.0, 1.0]])
@@ -80,12 +81,12 @@ def simulate_three_holes(n_frames, temperature, seed):
 def simulate_channel(n_frames, temperature, seed, n_walkers=50):
     """Return trajectories from the Boltzmann density, by the Leimkuhler-Matthews integrator."""
     rng = np.random.default_rng(seed)
-    points, root, _ = grid(SYSTEMS["bent channel"], temperature, 0.02)
+    points, root, _ = grid(SYSTEMS["bent-channel"], temperature, 0.02)
     x = points[rng.choice(len(points), n_walkers, p=root**2)]
     frames = np.empty((n_frames // n_walkers, n_walkers, 2))
     noise, amplitude = 0.0, np.sqrt(temperature * STEP / 2)
     for frame in frames:
-        for kick in amplitude * rng.standard_normal((STRIDE, n_walkers, 2)):
+        for kick in amplitude * rng.standard_normal((round(FRAME / STEP), n_walkers, 2)):
             x = x - STEP * channel_gradient(x) + noise + kick
             noise = kick
         frame[:] = x
@@ -93,11 +94,11 @@ def simulate_channel(n_frames, temperature, seed, n_walkers=50):
 
 
 SYSTEMS = {
-    "three holes": System(
+    "three-hole": System(
         three_hole_potential, (-3.2, 3.2, -3.0, 3.6), three_holes, simulate_three_holes,
         (0.8, 1.4), (0.7, 1.0),
     ),
-    "bent channel": System(
+    "bent-channel": System(
         channel_potential, (-2.5, 1.6, -1.0, 2.6), channel_ends, simulate_channel,
         (0.9, 1.5), (0.8, 1.2),
     ),

@@ -313,8 +313,8 @@ def by_hand(model, data, temperatures):
 
 def by_model(model, temperatures):
     """Return the extrapolator's own heat capacities and their standard errors."""
-    table = model.ensemble_.heat_capacity(temperatures)
-    return table[["value", "standard_error"]].to_numpy().T
+    table = model.whole_system(temperatures)
+    return table[["heat_capacity", "heat_capacity_error"]].to_numpy().T
 
 
 def fit(data, args, seed):
@@ -338,8 +338,7 @@ def judge(data, truth, args, seed):
         "MBAR": mbar_heat_capacity(yardstick, BETWEEN),
         "by hand": by_hand(model, data, BETWEEN),
     }
-    if hasattr(model.ensemble_, "heat_capacity"):
-        curves = {"latflow": by_model(model, BETWEEN)} | curves
+    curves = {"latflow": by_model(model, BETWEEN)} | curves
     rows = [
         (MELTING, "latflow", melting, model.melting_temperature(solid)[:2]),
         (MELTING, "MBAR", melting, yardstick.melting_temperature(solid)[:2]),

@@ -48,6 +48,11 @@ def load(monkeypatch):
         ),
         ("error_bars.py", "--systems three-hole --repeats 2 --frames 1000", "n_bootstraps=20"),
         (
+            "rates.py",
+            "--systems three-hole --repeats 2 --frames 2000 --clusters 20 --lagtimes 2",
+            "largest error of a median",
+        ),
+        (
             "support.py",
             "--systems lj7 --frames 500 --bootstraps 10 --max-iter 10 --pairs 1",
             "within 0.03",

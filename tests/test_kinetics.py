@@ -9,12 +9,33 @@ import pytest
 from conftest import quick_latf
 from deeptime.markov import TransitionCountEstimator
 from deeptime.markov.msm import MarkovStateModel, MaximumLikelihoodMSM
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from latflow import kinetics
 from latflow.datasets import make_three_hole, three_hole_timescales
+from latflow.kinetics import chains, lumping, memory
 
 TWO = np.array([[0.9, 0.1], [0.3, 0.7]])  # eigenvalue 0.6
 THREE = np.array([[0.9, 0.1, 0.0], [0.05, 0.9, 0.05], [0.0, 0.2, 0.8]])
+
+
+def wells(n: int = 12, barrier: float = 3.0) -> np.ndarray:
+    """Return steps between neighbours on a line of sites with two wells."""
+    energy = barrier / 2 * np.cos(4 * np.pi * (np.arange(n) + 0.5) / n)
+    step = 0.4 * np.minimum(1, np.exp(energy[:, None] - energy))
+    step *= np.abs(np.subtract.outer(np.arange(n), np.arange(n))) == 1
+    return step + np.diag(1 - step.sum(axis=1))
+
+
+WELLS = wells()
+SLOWEST = -1 / np.log(np.sort(np.linalg.eigvals(WELLS).real)[-2])  # 154 frames
+
+
+def two_wells(seed: int, n_frames: int = 4000) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return trajectories of wells and of sites."""
+    sites = chain(WELLS, [n_frames] * 4, seed)
+    return [x // 6 for x in sites], [x.astype(float) for x in sites]
 
 
 def chain(matrix: np.ndarray, lengths: list[int], seed: int) -> list[np.ndarray]:
@@ -79,6 +100,149 @@ class TestMarkovModel:
             model = kinetics.markov_model(states, 1)
         table = kinetics.mean_first_passage_times(model)
         assert set(table.index.get_level_values("source")) == {3, 4}
+
+
+class TestClusters:
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(0, 10_000), st.integers(3, 9), st.integers(2, 3))
+    def test_lumping_keeps_populations_balance_and_slow_times(
+        self, seed: int, n: int, n_states: int
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        flux = rng.lognormal(0, 1, (n, n))
+        flux = (flux + flux.T) / (flux + flux.T).sum()
+        populations = flux.sum(axis=1)
+        fine = (np.eye(n) + flux / populations[:, None]) / 2
+        states = np.eye(n_states)[rng.permutation(np.arange(n) % n_states)]
+        matrix, lumped, told = lumping._lump(fine, populations, states)
+        np.testing.assert_allclose(lumped, populations @ states)
+        np.testing.assert_allclose(matrix.sum(axis=1), 1)
+        balance = lumped[:, None] * matrix
+        np.testing.assert_allclose(balance, balance.T, atol=1e-12)
+        kept, all_of_them = (np.linalg.eigvals(m).real for m in (matrix, fine))
+        changed = np.abs(np.subtract.outer(kept, all_of_them)).min(axis=1).max()
+        # no transition matrix of three states need have these eigenvalues
+        assert changed < (1e-9 if n_states == 2 else 0.2)
+        assert -1e-9 <= told <= 1 + 1e-9
+
+    def test_states_as_clusters_are_not_changed(self) -> None:
+        states = chain(THREE, [2000, 500, 900], 0)
+        values = [np.asarray(x, float) for x in states]
+        model = kinetics.markov_model(states, 3, variables=values, n_samples=2, random_state=0)
+        expected = kinetics.markov_model(states, 3, n_samples=2, random_state=0)
+        for name in ("transition_matrix", "stationary_distribution"):
+            np.testing.assert_allclose(
+                getattr(model.prior, name), getattr(expected.prior, name), atol=1e-4
+            )
+
+    def test_timescales_do_not_depend_on_the_lagtime(self) -> None:
+        states, sites = two_wells(0, 50_000)
+        options = {"n_samples": 2, "random_state": 0}
+        remembering = kinetics.implied_timescales(states, [1, 2, 4, 8], **options).timescale
+        fine = kinetics.implied_timescales(states, [1, 2, 4, 8], variables=sites, **options)
+        np.testing.assert_allclose(fine.timescale, SLOWEST, rtol=0.06)
+        assert (remembering < [0.3 * SLOWEST, 0.5 * SLOWEST, 0.65 * SLOWEST, 0.8 * SLOWEST]).all()
+
+    def test_bootstraps_cover_the_truth(self) -> None:
+        inside = []
+        for seed in range(60):
+            states, sites = two_wells(seed, 2000)
+            (row,) = kinetics.implied_timescales(
+                states, 3, variables=sites, n_clusters=12, confidence=0.9, random_state=seed
+            ).itertuples()
+            inside.append(row.low < SLOWEST < row.high)
+        assert 0.8 <= np.mean(inside) <= 0.99  # binomial: 0.9 +- 0.04
+
+    def test_every_lagged_pair_is_in_one_block(self) -> None:
+        states, sites = two_wells(0, 300)
+        clusters = [x.astype(int) for x in sites]
+        pairs = chains.Chain(states, clusters)
+        for lagtime in (1, 7):
+            counts = pairs.block_counts(pairs.blocks(2), lagtime)
+            expected = TransitionCountEstimator(lagtime, "sliding").fit_fetch(clusters)
+            total = np.reshape(counts.sum(axis=0), (12, 12))
+            np.testing.assert_array_equal(total, expected.count_matrix)
+        assert counts.shape[0] >= chains.FEWEST_BLOCKS
+
+    def test_each_temperature_has_its_frames(self) -> None:
+        states, variables = [np.arange(5), np.arange(10, 12)], [np.arange(5.0), np.arange(10, 12)]
+        parts = chains.chains_by_temperature(
+            states, [[300, 300, 450, 450, 300], 450], variables, 5, np.random.RandomState(0)
+        )
+        assert [x.tolist() for x in parts[450.0].states] == [[2, 3], [10, 11]]
+        # two clusters of four frames: 2 and 3, 10 and 11
+        (a, b), (c, d) = parts[450.0].clusters
+        assert a == b != c == d
+
+    def test_seed(self) -> None:
+        states, sites = two_wells(0)
+        noisy = [x + np.random.default_rng(0).random(len(x)) for x in sites]
+        one, same, other = (
+            kinetics.markov_model(states, 2, variables=noisy, n_samples=2, random_state=seed)
+            for seed in (0, 0, 1)
+        )
+        for a, b in zip((one.prior, *one.samples), (same.prior, *same.samples), strict=True):
+            np.testing.assert_array_equal(a.transition_matrix, b.transition_matrix)
+        assert np.abs(one.prior.transition_matrix - other.prior.transition_matrix).max() > 0
+
+    def test_states_that_variables_do_not_tell_apart_are_named(self) -> None:
+        _, sites = two_wells(0)
+        odd = [x.astype(int) % 2 for x in sites]
+        with pytest.warns(UserWarning, match="explain .*% of the variance of a slow process"):
+            kinetics.markov_model(odd, 2, variables=sites, n_samples=2, random_state=0)
+
+    def test_clusters_that_are_not_connected_are_named(self) -> None:
+        states, sites = two_wells(0)
+        far = [2 + states[0], *states[1:]], [100 + sites[0], *sites[1:]]
+        with pytest.warns(UserWarning, match="not connected in both directions") as caught:
+            model = kinetics.markov_model(far[0], 2, variables=far[1], n_samples=2, random_state=0)
+        clusters, lost = (str(warning.message) for warning in caught)
+        assert "25.0% of the frames are left out" in clusters
+        assert "[2, 3] have no connected cluster" in lost
+        assert model.prior.count_model.state_symbols.tolist() == [0, 1]
+
+
+class TestMemory:
+    def test_what_is_hidden_is_known_where_rates_fall_as_one_over_the_lagtime(self) -> None:
+        times, rng = np.array([50.0, 20.0]), np.random.default_rng(0)
+        lost = np.array([0.05, 0.02]) * rng.normal(1, 0.1, (9, 1))
+        model = kinetics.markov_model([[0, 1, 0, 1, 1, 0, 0]], 2, n_samples=2)
+        rates = {k: 1 / times + lost / (2 * k) for k in (1, 2, 4)}
+        hidden = memory.Memory(model, rates).hidden()
+        np.testing.assert_allclose(hidden, 1 - (1 / times) / rates[1], rtol=1e-6)
+
+    @staticmethod
+    def factors(hidden: float, error: float, *, off: float = 0.0) -> tuple[float, float]:
+        """Return the factor of the rate, and the spread of its logarithm over samples."""
+        shares = hidden + error * np.random.default_rng(0).standard_normal((4001, 1))
+        shares[0] = hidden
+        rates = {1: np.full((4001, 1), 0.02)}
+        rates |= {2: 0.02 * (1 - shares / 2), 4: 0.02 * (1 - (shares + off) * 3 / 4)}
+        model = kinetics.markov_model([[0, 1, 0, 1, 1]], 1, n_samples=2)
+        factors = memory.Memory(model, rates).factors(np.random.RandomState(0))
+        return float(factors[0, 0]), float(np.log(factors[1:]).std())
+
+    def test_what_is_certain_is_corrected_for_and_a_third_of_it_is_doubt(self) -> None:
+        factor, spread = self.factors(0.2, 1e-4)
+        assert factor == pytest.approx(0.8, rel=1e-3)
+        assert spread == pytest.approx(-np.log(0.8) / 3, rel=0.05)
+
+    def test_what_is_noise_is_corrected_for_by_half_and_stays_in_doubt(self) -> None:
+        factor, spread = self.factors(0.02, 0.02)
+        assert factor == pytest.approx(0.99, abs=0.001)
+        corrected = 0.02 * np.random.default_rng(0).standard_normal(4000) + 0.02
+        corrected = np.maximum(corrected, 0) ** 3 / (corrected**2 + 0.02**2)
+        assert spread > np.hypot(corrected.std(), 0.009)
+        assert self.factors(-0.05, 0.02)[0] == 1
+
+    def test_multiples_that_disagree_are_in_doubt(self) -> None:
+        assert self.factors(0.05, 1e-3, off=0.1)[1] > 0.1 > self.factors(0.05, 1e-3)[1]
+
+    def test_a_decayed_process_takes_the_share_of_the_slower_one(self) -> None:
+        rates = {k: np.array([[0.01, 1.0]] * 3) + 0.002 / k for k in (1, 2, 4)}
+        model = kinetics.markov_model([[0, 1, 0, 1, 1, 0, 0]], 2, n_samples=2)
+        hidden = memory.Memory(model, rates).hidden()
+        np.testing.assert_allclose(hidden, 1 - 0.01 / 0.012)
 
 
 class TestTimes:
@@ -158,6 +322,13 @@ class TestTimes:
                 ask(states, 1, **options)
             assert len(caught) == 1
 
+    def test_half_of_a_correction_that_cannot_be_checked_is_named(self) -> None:
+        hidden = np.array([[0.5, 0.5, 0.0], [0.2, 0.6, 0.2], [0.0, 0.01, 0.99]])
+        (lost,) = [np.array([0, 1, 0])[x] for x in chain(hidden, [50_000], 7)]
+        pieces = np.split(lost, 12_500)  # of four frames: twice the lagtime, but not four times it
+        with pytest.warns(UserWarning, match="and .* at twice that: the states keep a memory"):
+            kinetics.rates(pieces, 1, temperature=[300] * 12_500, n_samples=5, random_state=0)
+
     def test_lagtimes_that_cannot_be_doubled(self) -> None:
         states = [*chain(TWO, [150], 0), *chain(TWO, [1000], 1)]
         table = kinetics.lagtime_convergence(states, 1, temperature=[300, 400], n_samples=5)
@@ -230,6 +401,32 @@ class TestStatesOfLaTF:
         (
             lambda: kinetics.implied_timescales([[0, 1, 0, 1]], 1, time_step=0),
             "Expected `time_step` to be a finite number > 0",
+        ),
+        (
+            lambda: kinetics.rates([[0, 1, 0]], 0, temperature=[300]),
+            "`lagtime` to be an integer >= 1, got 0",
+        ),
+        (
+            lambda: kinetics.rates([[0, 1, 0]], 1, temperature=[300], n_samples=1),
+            "`n_samples` to be an integer >= 2",
+        ),
+        (
+            lambda: kinetics.markov_model([[0, 1], [0, 1]], 1, variables=[[0.0, 1.0]]),
+            r"`variables` to hold one array per trajectory of states \(2\), got 1",
+        ),
+        (
+            lambda: kinetics.markov_model([[0, 1, 0]], 1, variables=[np.zeros((2, 3))]),
+            r"`variables` of trajectory 0 of shape \(3, 3\), got \(2, 3\)",
+        ),
+        (
+            lambda: kinetics.markov_model([[0, 1, 0]], 1, variables=[[0.0, np.nan, 1.0]]),
+            "finite numbers in `variables`, got NaN or infinity in trajectory 0",
+        ),
+        (
+            lambda: kinetics.markov_model(
+                [[0, 1, 0]], 1, variables=[[0.0, 1.0, 2.0]], n_clusters=1
+            ),
+            "`n_clusters` to be an integer >= 2, got 1",
         ),
         (
             lambda: kinetics.split_by_temperature([[0, 1]], [300, 450]),

@@ -19,6 +19,7 @@ from latflow.datasets import (
     make_three_hole,
     three_hole,
     three_hole_populations,
+    three_hole_timescales,
     three_hole_transition_matrix,
 )
 from latflow.units import BOLTZMANN_CONSTANT
@@ -399,6 +400,42 @@ class TestRatesAt:
             populations = pd.DataFrame({"population": values, "standard_error": 0.0}, index=index)
         with pytest.raises(ValueError, match=text):
             kinetics.rates_at(fitted(), populations, temperature=1.0)
+
+
+class TestMemoryOfStates:
+    """Three holes at k_B T = 1: timescales 2.5 and 0.8; of three states at one frame 1.3, 0.4."""
+
+    @staticmethod
+    def timescales(lagtime: int, *, fine: bool) -> np.ndarray:
+        data = make_three_hole(30_000, 1.0, random_state=0)
+        states = [three_hole._hole_labels(x) for x in data.trajectories]
+        table = kinetics.rates(
+            states, lagtime, temperature=data.temperature, time_step=data.time_step,
+            variables=data.trajectories if fine else None, n_samples=40, random_state=0,
+        )  # fmt: skip
+        matrix = table.rate.loc[1.0].unstack("target").fillna(0).to_numpy()
+        return -1 / np.sort(np.linalg.eigvals(matrix - np.diag(matrix.sum(axis=1))).real)[1::-1]
+
+    @pytest.mark.parametrize("lagtime", [1, 2, 4])
+    def test_rates_do_not_depend_on_the_lagtime(self, lagtime: int) -> None:
+        times = self.timescales(lagtime, fine=True)
+        np.testing.assert_allclose(times, three_hole_timescales(1.0, 2), rtol=0.1)
+
+    def test_rates_of_states_alone_are_corrected(self) -> None:
+        times = self.timescales(2, fine=False)
+        np.testing.assert_allclose(times, three_hole_timescales(1.0, 2), rtol=0.15)
+
+    def test_a_state_out_of_reach_has_no_rates(self) -> None:
+        data = make_three_hole(10_000, 1.0, random_state=0)
+        states = [three_hole._hole_labels(x) for x in data.trajectories]
+        alone = [np.full(100, 3), *states], [np.full((100, 2), 9.0), *data.trajectories]
+        with pytest.warns(UserWarning, match=r"States \[3\] are not connected"):
+            table = kinetics.rates(
+                alone[0], 2, temperature=[1.0] * 51, variables=alone[1], n_samples=5, random_state=0
+            )
+        missing = table.rate.isna()
+        assert {pair for _, *pair in missing[missing].index if 3 not in pair} == set()
+        assert missing.sum() == 6
 
 
 class TestThreeHole:

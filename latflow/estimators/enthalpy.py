@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import norm
-from scipy.stats import t as student
 
 from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow.estimators.seam import Standardised, features_of
@@ -337,10 +335,8 @@ def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
     energy = torch.as_tensor(problem.energy)[rows]
     tried, start = [], None
     for _ in range(FACTOR_DRAWS):
-        half = pool.halved(rng)
-        parts = [
-            torch.from_numpy(pool.weights_of(chosen)[fit.rows[rows]]) for chosen in (half, 1 - half)
-        ]
+        drawn = [pool.weights_of(times)[fit.rows[rows]] for times in pool.halved(rng)]
+        parts = [torch.from_numpy(weights) for weights in drawn]
         solutions = [some.solve(weights, FACTOR_RIDGE, start) for weights in parts]
         start = solutions[0]
         h = [some.units @ solution.slopes[:, 0] for solution in solutions]
@@ -351,9 +347,6 @@ def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
     factors = each @ step / step.sum()
     systematic = np.ptp(np.median(each, axis=(0, 1))) / 6
     variance = np.mean(np.square(factors[:, 0] - factors[:, 1])) / 4
-    # few blocks tell their own scatter badly: as wide as three errors of Student's distribution
-    freedom = max(1, (pool.n_blocks - len(pool.betas)) // 2)
-    variance *= (student.isf(norm.sf(3), freedom) / 3) ** 2
     error = np.sqrt(variance + systematic**2 + FACTOR_FLOOR**2)
     return float(np.median(factors.mean(axis=1))), float(error)
 

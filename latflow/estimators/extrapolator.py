@@ -125,10 +125,12 @@ class TemperatureExtrapolator(
     n_bootstraps : int, default=20
         Bootstraps over blocks that solve for h anew, at least 10; error bars are their spread. With
         0 error bars hold h fixed and are too small where it decides.
-    heat_capacity_prior : float, default=0.5
-        With "enthalpy" at two temperatures: one standard deviation of the heat capacity of a state
-        that these cannot show, in k_B; it is part of the error bars. The default is that of one
-        quadratic degree of freedom; 0 for none.
+    heat_capacity_prior : float, default=1.0
+        With "enthalpy": one standard deviation of the heat capacity of a state that is not shown by
+        what h reads, in k_B. What the simulations leave of it is part of the error bars: all of it
+        at two temperatures, less with more of them, next to nothing with energies. The default is
+        that of two quadratic degrees of freedom (docs/trust.md says what it was chosen on); 0 for
+        none.
     temperature_range : tuple of float, optional
         Lowest and highest temperature that `sample` and `log_density` serve; 0.8 times the lowest
         to 1.5 times the highest simulated one if not given. Not needed by "tilted".
@@ -205,7 +207,7 @@ class TemperatureExtrapolator(
         method: str = "enthalpy",
         enthalpy_input: str = "features",
         n_bootstraps: int = 20,
-        heat_capacity_prior: float = 0.5,
+        heat_capacity_prior: float = 1.0,
         temperature_range: tuple[float, float] | None = None,
         boltzmann_constant: float | None = None,
         n_transforms: int = 3,

@@ -10,13 +10,14 @@ from scipy.linalg import expm
 from latflow._typing import FloatArray, IntArray
 from latflow._validation import warn
 from latflow.kinetics.chains import Chain, count, sets_of
-from latflow.kinetics.generator import FASTEST, nearest_rates, warn_of_missed
+from latflow.kinetics.generator import FASTEST, nearest_rates
 
 if TYPE_CHECKING:
     from deeptime.markov import TransitionCountModel
     from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
 
 
+SLOWEST = 1 - 1e-12  # eigenvalue of a process that relaxes at all
 MOST_LEFT_OUT = 0.02  # of the frames, before the user hears of it
 FEWEST_TOLD = 0.4  # of a slow process' variance that states explain, before the user hears of it
 
@@ -33,14 +34,15 @@ def lumped_model(
 
     Samples are of a Bayesian bootstrap: each weights blocks of the trajectories by independent
     exponential numbers, so that no transition that was seen is ever lost. The same seed and blocks
-    give the same weights at any lagtime. Warns of frames left out, of states that hardly tell the
-    slow processes apart, and of transition probabilities that no rates give.
+    give the same weights at any lagtime. Warns of what is left out, and of states that hardly tell
+    the slow processes apart.
     """
     from deeptime.markov.msm import BayesianMSMPosterior, MarkovStateModel
 
     kept = _connected(count(chain.clusters, lagtime), lagtime)
     shares = chain.shares()[kept]
     names = np.unique(shares.argmax(axis=1))
+    _warn_of_lost(np.setdiff1d(np.concatenate(chain.states), names).tolist(), lagtime)
     shares = shares[:, names] / shares[:, names].sum(axis=1, keepdims=True)
     counts = count(chain.states, lagtime).submodel(names)
     per_block = chain.block_counts(blocks or chain.blocks(lagtime), lagtime)
@@ -50,11 +52,9 @@ def lumped_model(
     def model(weights: FloatArray, *, fast: bool) -> MarkovStateModel:
         matrix = np.reshape(weights @ per_block, (len(kept), len(kept)))
         lumped, populations, told = _lump(*_reversible(matrix, fast=fast), shares)
-        rates = nearest_rates(lumped, populations, 1.0)
         if not fast:
             _warn_of_untold(told, lagtime)
-            warn_of_missed(rates, lumped, 1.0, f"at lagtime={lagtime}")
-        return MarkovStateModel(expm(rates), populations, reversible=True, count_model=counts)
+        return MarkovStateModel(lumped, populations, reversible=True, count_model=counts)
 
     weights = np.random.default_rng(seed).exponential(size=(n_samples, per_block.shape[0]))
     return BayesianMSMPosterior(
@@ -63,17 +63,20 @@ def lumped_model(
     )
 
 
+def relaxation_rates(model: MarkovStateModel) -> FloatArray:
+    """Return inverse timescales per frame, the slowest first."""
+    eigenvalues, _ = _spectrum(model.transition_matrix, model.stationary_distribution)
+    return np.asarray(-np.log(np.clip(eigenvalues[-2::-1], FASTEST, SLOWEST)) / model.lagtime)
+
+
 def slowed_model(model: MarkovStateModel, factors: FloatArray) -> MarkovStateModel:
     """Return a model whose relaxation rates, the slowest first, are multiplied by factors."""
     from deeptime.markov.msm import MarkovStateModel
 
     populations = model.stationary_distribution
-    root = np.sqrt(populations)
-    symmetric = root[:, None] * model.transition_matrix / root
-    eigenvalues, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    eigenvalues, vectors = _spectrum(model.transition_matrix, populations)
     slowed = np.clip(eigenvalues, FASTEST, 1.0) ** np.append(factors[::-1], 1)
-    lumped = _assemble(slowed, vectors, populations)
-    matrix = expm(nearest_rates(lumped, populations, 1.0))
+    matrix = _assemble(slowed, vectors, populations)
     return MarkovStateModel(matrix, populations, reversible=True, count_model=model.count_model)
 
 
@@ -93,12 +96,21 @@ def _connected(counts: TransitionCountModel, lagtime: int) -> IntArray:
     return kept
 
 
+def _warn_of_lost(states: list[int], lagtime: int) -> None:
+    if states:
+        warn(
+            f"The states are not connected in both directions at lagtime={lagtime}: {states} have "
+            "no connected cluster of their own, and are left out. More data, a shorter lagtime, or "
+            "more clusters may connect them."
+        )
+
+
 def _warn_of_untold(told: float, lagtime: int) -> None:
     if told < FEWEST_TOLD:
         warn(
             f"The states explain {told:.0%} of the variance of a slow process of the variables at "
-            f"lagtime={lagtime}: what is slow happens within states, and rates between them mean "
-            "little. Take other states, or more of them."
+            f"lagtime={lagtime}: both tell of different processes, and rates between the states "
+            "mean little. Take states that the variables tell apart."
         )
 
 
@@ -119,11 +131,9 @@ def _lump(
     matrix: FloatArray, stationary: FloatArray, shares: FloatArray
 ) -> tuple[FloatArray, FloatArray, float]:
     """Return the states' transition matrix, populations, and what they tell of each process."""
-    root = np.sqrt(stationary)
-    symmetric = root[:, None] * matrix / root
-    eigenvalues, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    eigenvalues, vectors = _spectrum(matrix, stationary)
     populations = stationary @ shares
-    overlap = (root[:, None] * shares / np.sqrt(populations)).T @ vectors
+    overlap = (np.sqrt(stationary)[:, None] * shares / np.sqrt(populations)).T @ vectors
     # processes that carry the most of the states' autocorrelation at the lagtime
     slow = np.argsort(-eigenvalues * np.square(overlap).sum(axis=0))[: shares.shape[1]]
     left, told, right = np.linalg.svd(overlap[:, slow])
@@ -134,7 +144,18 @@ def _lump(
     )
 
 
+def _spectrum(matrix: FloatArray, stationary: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return eigenvalues, rising, and the eigenvectors of the symmetrised transition matrix."""
+    root = np.sqrt(stationary)
+    symmetric = root[:, None] * matrix / root
+    eigenvalues, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    return eigenvalues, vectors
+
+
 def _assemble(eigenvalues: FloatArray, vectors: FloatArray, populations: FloatArray) -> FloatArray:
-    """Return the matrix in detailed balance that has these symmetrised eigenvectors."""
+    """Return the transition matrix that has these symmetrised eigenvectors, or the nearest one."""
     rotation = vectors / np.sqrt(populations)[:, None]
-    return np.asarray((rotation * eigenvalues) @ rotation.T * populations)
+    matrix = (rotation * eigenvalues) @ rotation.T * populations
+    if (matrix < 0).any():
+        matrix = expm(nearest_rates(matrix, populations, 1.0))
+    return np.asarray(matrix)

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from latflow._typing import BoolArray, FloatArray, RandomState
 from latflow._validation import check_count, check_positive, warn
 from latflow.kinetics.chains import N_CLUSTERS, Chain, States, Variables, chains_by_temperature
-from latflow.kinetics.lumping import lumped_model
+from latflow.kinetics.lumping import lumped_model, relaxation_rates
 from latflow.units import with_error
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ NAMES = (("timescale", "error"), ("doubled", "doubled_error"), ("quadrupled", "q
 MOST_HIDDEN = 0.1  # of the slowest timescale, before the user hears of it
 TINY = 1e-12  # variance of a share in data without any noise
 MOST_LIVES = 2.0  # lagtime over timescale: beyond, few data make a decayed process look slow
+LAW_ERROR = 1 / 3  # of a correction
 SLOWEST_FACTOR = 0.05  # by which a rate is corrected at most
 
 
@@ -84,15 +85,17 @@ class Memory:
         """Return by what the rates of the model, and of each sample, are to be multiplied.
 
         What memory hides, h with standard error s, is corrected for by its mean after a prior of
-        that size around zero, w h with w = h^2 / (h^2 + s^2). What that leaves of its variance, and
-        the disagreement between both multiples, enter the samples. Memory only shortens timescales:
-        a negative h is noise.
+        that size around zero, w h with w = h^2 / (h^2 + s^2). What that leaves of its variance, the
+        disagreement between both multiples, and a third of the correction itself, which the law
+        behind it may err by, enter the samples. Memory only shortens timescales: a negative h is
+        noise.
         """
         hidden = np.nan_to_num(self.hidden())
         weight, doubt = _weight(hidden), np.nan_to_num(self.share(4) - self.share(2))
         factors = np.maximum(1 - weight * hidden, SLOWEST_FACTOR)
         left = weight[0] * (1 - weight[0]) * np.var(hidden[1:], axis=0, ddof=1)
         left = np.sqrt(left + np.square(_weight(np.abs(doubt)) * doubt)[0]) / factors[0]
+        left = np.hypot(left, LAW_ERROR * np.log(factors[0]))
         factors[1:] *= np.exp(left * rs.standard_normal((len(factors) - 1, 1)))
         return factors
 
@@ -145,8 +148,7 @@ def lagtime_convergence(
     Warns
     -----
     UserWarning
-        Where memory hides more than 10 % of the timescale, by more than a standard error, and more
-        than two standard errors of it.
+        Where memory hides more than 10 % of the timescale, by more than a standard error.
 
     Examples
     --------
@@ -158,7 +160,6 @@ def lagtime_convergence(
     ['timescale', 'error', 'doubled', 'doubled_error']
     """
     step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
-    check_count(n_samples, "n_samples", minimum=2)
     chains = chains_by_temperature(states, temperature, variables, n_clusters, rs)
     memories = {t: remember(chain, lagtime, n_samples, rs) for t, chain in chains.items()}
     for t, memory in memories.items():
@@ -172,6 +173,8 @@ def lagtime_convergence(
 
 def remember(chain: Chain, lagtime: int, n_samples: int, rs: np.random.RandomState) -> Memory:
     """Return the relaxation rates at the multiples of the lagtime, by the same bootstraps."""
+    check_count(lagtime, "lagtime")
+    check_count(n_samples, "n_samples", minimum=2)
     seed, blocks = int(rs.randint(2**31 - 1)), chain.blocks(lagtime)
     rates: dict[int, FloatArray] = {}
     models: list[BayesianMSMPosterior] = []
@@ -179,15 +182,14 @@ def remember(chain: Chain, lagtime: int, n_samples: int, rs: np.random.RandomSta
         if k > 1 and (chain.longest <= k * lagtime or not _alive(rates, k, lagtime).any()):
             break
         with warnings.catch_warnings():
-            if k > 1 or not chain.is_fine:
-                warnings.simplefilter("ignore")
+            any_message = k > 1 or not chain.is_fine
+            warnings.filterwarnings("ignore", "" if any_message else "The states are not connected")
             model = lumped_model(chain, k * lagtime, n_samples=n_samples, seed=seed, blocks=blocks)
-            values = [1 / m.timescales() for m in (model.prior, *model.samples)]
         models.append(model)
         first, last = (models[n].prior.count_model.state_symbols for n in (0, -1))
         if not np.array_equal(first, last):
             break
-        rates[k] = np.asarray(values, dtype=np.float64)
+        rates[k] = np.stack([relaxation_rates(m) for m in (model.prior, *model.samples)])
     return Memory(models[0], rates)
 
 
@@ -202,12 +204,12 @@ def warn_of_memory(memory: Memory, lagtime: int, temperature: float, step: float
 def warn_of_lasting_memory(memory: Memory, lagtime: int, temperature: float, step: float) -> None:
     """Warn where the slowest timescale at longer lagtimes is not what rates are corrected to.
 
-    Four times the lagtime must bear out what twice the lagtime tells; where nothing is known of it,
-    half of the correction is taken as not borne out.
+    Four times the lagtime must bear out what twice the lagtime tells; where it tells nothing, half
+    of the correction is taken as not borne out.
     """
     twice, more = (memory.share(k)[:, :1] for k in MULTIPLES[1:])
     off = np.log(1 - twice) - np.log(1 - more) if np.isfinite(more).all() else twice / 2
-    if off.size and off[0, 0] > MOST_HIDDEN + _error(off)[0]:
+    if off.size and off[0, 0] > MOST_HIDDEN + 2 * _error(off)[0]:
         _warn(_row(memory, step), lagtime, temperature, "is longer than rates are corrected for")
 
 

@@ -39,6 +39,9 @@ def transition_rates(
 ) -> pd.DataFrame:
     """Rates between all states of a Markov model, with credible intervals.
 
+    The rates are those of the model at its lagtime. :func:`rates` corrects them for what memory
+    hides there.
+
     Parameters
     ----------
     model : deeptime.markov.msm.BayesianMSMPosterior

@@ -1,6 +1,7 @@
 """Numbers from frames of a few temperatures at any other: weights, averages, states, errors."""
 
 from latflow.thermodynamics.connection import crossings
+from latflow.thermodynamics.energy_shifts import EnergyShifts
 from latflow.thermodynamics.ensemble import (
     COLDER,
     HOTTER,
@@ -46,6 +47,7 @@ __all__ = [
     "Curved",
     "Curves",
     "Energies",
+    "EnergyShifts",
     "Ensemble",
     "Equilibrium",
     "LogLinear",

@@ -96,7 +96,8 @@ def lasting(frames: Frames, states: IntArray, lagtime: int) -> BoolArray:
 
 def _broken(frames: Frames, order: IntArray) -> BoolArray:
     """Return whether a walker ends between a row in the order of time and the next."""
-    return (np.diff(frames.trajectory[order]) != 0) | (np.diff(frames.frame[order]) != 1)
+    left = np.diff(frames.trajectory[order]) != 0
+    return np.asarray(left | (np.diff(frames.frame[order]) != 1))
 
 
 def _visits(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ from latflow._validation import (
     check_temperature,
     warn,
 )
+from latflow.thermodynamics.energy_shifts import EnergyShifts
+from latflow.thermodynamics.hidden import few_crossings
 from latflow.thermodynamics.moments import populations, state_differences, state_moments
 from latflow.thermodynamics.observables import Observable
 from latflow.thermodynamics.pool import Pool, effective_sample_size
@@ -32,6 +34,7 @@ from latflow.thermodynamics.routes import (
     Energies,
     LogLinear,
     Route,
+    Shifted,
     line_of_logarithm,
 )
 from latflow.thermodynamics.support import Evidence, class_of, role_of
@@ -145,6 +148,7 @@ class Ensemble:
     energy: FloatArray | None
     yardstick: Weighting | None
     evidence: Evidence
+    lines: FloatArray | None
 
     def __init__(
         self,
@@ -234,7 +238,25 @@ class Ensemble:
         ensemble.energy = energy
         ensemble.yardstick = yardstick
         ensemble.evidence = Evidence.of(frames, answer, units, states, ensemble.n_states, lagtime)
+        ensemble.lines = None
+        if ensemble.evidence.passages is not None:
+            variances = ensemble._variances_of_odds()
+            betas = ensemble.pool.betas
+            ensemble.lines = few_crossings(ensemble.evidence.passages, betas, variances)
         return ensemble
+
+    def _variances_of_odds(self) -> FloatArray:
+        """Return variances of the states' log odds at the simulated temperatures, before twins."""
+        statistic = partial(populations, states=self.check_states(), n_states=self.n_states)
+        variances = []
+        for beta in self.pool.betas:
+            value, error = statistic(self.answer.at(beta))
+            if self.bootstraps:
+                others = [statistic(bootstrap.at(beta))[0] for bootstrap in self.bootstraps]
+                error = np.std(others, axis=0, ddof=1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                variances.append((error / (value * (1 - value))) ** 2)
+        return np.array(variances)
 
     def set_range(self, temperature_range: tuple[float, float] | None) -> None:
         """Set where answers are sought; the default range of the simulated temperatures for None.
@@ -271,8 +293,7 @@ class Ensemble:
         """Return a statistic at a temperature and its standard error.
 
         The error is the spread of the bootstraps, or that of blocks where there are none, with
-        what each of the twins adds: see :meth:`hidden`, and the kink that heat capacities have at
-        the border of the simulated range.
+        what they do not know: see :meth:`unseen`.
 
         Parameters
         ----------
@@ -290,10 +311,25 @@ class Ensemble:
         if self.bootstraps:
             others = [statistic(bootstrap.at(beta))[0] for bootstrap in self.bootstraps]
             error = np.std(others, axis=0, ddof=1)
-        route = self.answer.route
+        return value, np.hypot(error, self.unseen(temperature, statistic, value))
+
+    def unseen(self, temperature: float, statistic: Statistic, value: FloatArray) -> FloatArray:
+        """Return what neither bootstraps nor blocks know of a statistic's error.
+
+        Heat capacities that no frame shows (see :meth:`hidden`), the kink that heat capacities have
+        at the border of the simulated range, and odds that few crossings tell, in quadrature.
+        """
+        beta, route = self.units.beta(temperature), self.answer.route
+        total = self.hidden(temperature, statistic, value)
+        twins: list[Route] = []
         if isinstance(route, Curves) and route.border(beta) != beta:
-            error = np.hypot(error, statistic(self._twin(Bent(route)).at(beta))[0] - value)
-        return value, np.hypot(error, self.hidden(temperature, statistic, value))
+            twins.append(Bent(route))
+        for state, slope, level in () if self.lines is None else self.lines:
+            shares = np.asarray(self._groups == int(state), np.float64)
+            twins.append(Shifted(route, shares, slope, level))
+        for twin in twins:
+            total = np.hypot(total, statistic(self._twin(twin).at(beta))[0] - value)
+        return total
 
     def hidden(self, temperature: float, statistic: Statistic, value: FloatArray) -> FloatArray:
         """Return what heat capacities that frames cannot show leave unknown of a statistic.
@@ -310,6 +346,15 @@ class Ensemble:
             twin = self._twin(Curved(self.answer.route, extra, line))
             total = np.hypot(total, statistic(twin.at(beta))[0] - value)
         return total
+
+    def energy_shifts(self) -> EnergyShifts | None:
+        """Return what own energies add to those of the route; None without bootstraps or energies.
+
+        See :class:`~latflow.thermodynamics.EnergyShifts`.
+        """
+        if self.energy is None or not self._redrawn or isinstance(self.answer.route, Energies):
+            return None
+        return EnergyShifts.of(self.energy, self._groups, self.n_states, self.answer, self._redrawn)
 
     def _twin(self, route: Route) -> Weighting:
         """Return the answer by another route that agrees with it at the simulated temperatures."""
@@ -395,8 +440,8 @@ class Ensemble:
             value, error = observable.expectation(beta)
             statistic = partial(averages, values=observable.values[:, None])
             mean = self.answer.at(beta).weights @ observable.values
-            hidden = self.hidden(t, statistic, np.array([mean]))[0]
-            rows.append((value, float(np.hypot(error, hidden))))
+            unseen = self.unseen(t, statistic, np.array([mean]))[0]
+            rows.append((value, float(np.hypot(error, unseen))))
         self._warn_of_difference(observable, name)
         return pd.DataFrame(
             rows, columns=["value", "standard_error"], index=pd.Index(each, name="temperature")
@@ -408,7 +453,9 @@ class Ensemble:
         if self.lengths is not None:
             values = per_frame(values, [int(n) for n in self.lengths], "values")
         column = check_per_frame(values, len(self.pool), "values")
-        observable = Observable(column, self.pool, self._groups, self.answer, self._redrawn)
+        observable = Observable(
+            column, self.pool, self._groups, self.answer, self._redrawn, self.energy
+        )
         return observable, f"`{name}`" if name else "The observable"
 
     def _warn_of_difference(self, observable: Observable, name: str) -> None:
@@ -679,6 +726,7 @@ class Equilibrium:
             ensemble=ensemble,
             temperature=self.temperature,
             pairs=list(zip(states, others, strict=True)),
+            shifts=ensemble.energy_shifts(),
         )
         value, error = ensemble.estimate(self.temperature, statistic)
         names = [*QUANTITIES, *(f"{name}_error" for name in QUANTITIES)]
@@ -790,9 +838,15 @@ def _differences(
     ensemble: Ensemble,
     temperature: float,
     pairs: Sequence[tuple[int, Sequence[int]]],
+    shifts: EnergyShifts | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return (F, U, S, C) of states less those of others, one row a pair, as a statistic."""
     moments = state_moments(snapshot, ensemble.check_states(), ensemble.n_states)
+    if shifts is not None:
+        shift, slope = shifts.at(snapshot)
+        moments = replace(
+            moments, energy=moments.energy + shift, fluctuation=moments.fluctuation - slope
+        )
     rows = [state_differences(moments, *pair, temperature, ensemble.units) for pair in pairs]
     values, errors = zip(*rows, strict=True)
     return np.array(values), np.array(errors)

@@ -1,4 +1,4 @@
-"""Heat capacity that no frame shows: how much of it a prior leaves to a state."""
+"""What frames leave unknown: heat capacities that none shows, odds that few crossings tell."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from latflow.thermodynamics.moments import block_populations
 from latflow.thermodynamics.pool import Pool
 from latflow.thermodynamics.routes import Curves
 from latflow.thermodynamics.weighting import Weighting
+
+LEAST_LEFT = 0.05  # of a variance, that is worth an answer more
 
 
 def hidden_heat_capacities(
@@ -138,3 +140,41 @@ def _spread(
             capacity = sums / np.maximum(total, 1e-300) - others
         capacities.append(capacity)
     return np.asarray(np.std(capacities, axis=0, ddof=1))
+
+
+def few_crossings(passages: IntArray, betas: FloatArray, variances: FloatArray) -> FloatArray:
+    """Return by how much the log odds of states are unsure for lack of crossings.
+
+    A two-state process that crossed N times in all knows the logarithm of its odds with a variance
+    of 4 / N: 2 / N for the weight of each state. Those of each temperature make a line in beta with
+    its covariance, whose two principal lines are returned, less what the errors by blocks know of
+    it already.
+
+    Parameters
+    ----------
+    passages : ndarray of int, shape (n_temperatures, n_states)
+        How often each state was entered or left.
+    betas : ndarray of shape (n_temperatures,)
+    variances : ndarray of shape (n_temperatures, n_states)
+        Of the log odds, by blocks or bootstraps.
+
+    Returns
+    -------
+    ndarray of shape (n_lines, 3)
+        State, slope in beta and level, one standard deviation each.
+    """
+    lines = []
+    middle = betas.mean()
+    design = np.stack([betas - middle, np.ones_like(betas)], axis=1)[:, 2 - min(2, len(betas)) :]
+    for s, counts in enumerate(np.maximum(passages, 1).T):
+        covariance = np.linalg.inv((design * (counts / 2)[:, None]).T @ design)
+        expected = np.einsum("ki,ij,kj->k", design, covariance, design)
+        known = np.nan_to_num(variances[:, s] / 2 / expected, nan=0.0, posinf=1.0)
+        left = 1 - np.minimum(known, 1).mean()
+        if left < LEAST_LEFT:
+            continue
+        values, vectors = np.linalg.eigh(covariance * left)
+        for value, vector in zip(values, vectors.T, strict=True):
+            slope, level = np.sqrt(value) * np.array([0.0, *vector])[-2:]
+            lines.append([s, slope, level - slope * middle])
+    return np.array(lines).reshape(-1, 3)

@@ -3,22 +3,28 @@
 A frame's weight stands for what its reduced energy reads. Whatever else an observable depends on
 is known at the simulated temperatures only, from the plain mean of their own frames. So in every
 state the reweighted mean is shifted by its difference to that mean: at a simulated temperature
-wholly, where the two differ by more than their errors, else as much as the difference is real;
-between simulated temperatures the shift is interpolated in beta, outside it stays.
+wholly, where the two differ by more than their errors, else as much as the difference is real.
+Between simulated temperatures the shift is interpolated, outside it stays; what interpolations in
+beta and in temperature differ by is part of the error. With energies more is known: the own mean
+changes with beta by -cov(O, U), so the own means are Hermite's cubic between, a line in temperature
+outside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow.thermodynamics.pool import Pool
 from latflow.thermodynamics.weighting import Snapshot, Weighting
+from latflow.thermodynamics.whole_system import hermite
 
+Scale = Callable[[Any], Any]
 DIFFERENT = 2.0  # errors, beyond which a difference is taken as it is
 FEWEST_FRAMES = 10  # of a state at a temperature that a mean is trusted with
 
@@ -35,6 +41,8 @@ class Observable:
         All 0 for a model without states.
     answer : Weighting
     bootstraps : sequence of Weighting
+    energy : ndarray of shape (n_frames,), optional
+        Potential energies.
     """
 
     values: FloatArray
@@ -42,6 +50,7 @@ class Observable:
     states: IntArray
     answer: Weighting
     bootstraps: Sequence[Weighting]
+    energy: FloatArray | None = None
 
     @cached_property
     def _sums(self) -> tuple[FloatArray, FloatArray]:
@@ -141,32 +150,62 @@ class Observable:
             shrunk = np.maximum(0.0, 1 - 1 / np.maximum(np.maximum(z2, mean), 1.0))
         return np.where(z2 > DIFFERENT**2, 1.0, shrunk)
 
-    def shift(self, beta: float, differences: FloatArray) -> FloatArray:
-        """Return the shift of the mean over each state at one beta, (n_states,)."""
-        return np.array([hat @ d for hat, d in zip(self._hats(beta), differences.T, strict=True)])
-
-    def _hats(self, beta: float) -> FloatArray:
+    def _hats(self, beta: float, scale: Scale = np.log) -> FloatArray:
         """Return what the shifts of simulated temperatures count: (n_states, n_temperatures).
 
-        Linear interpolation in beta between those where the state is known; constant outside.
+        Linear interpolation in some function of beta between those where the state is known;
+        constant outside.
         """
         hats = np.zeros(self.known.T.shape)
-        order = np.argsort(self.pool.betas)
+        order = np.argsort(scale(self.pool.betas))
         for s, known in enumerate(self.known.T):
             nodes = order[known[order]]
             for k in nodes:
                 unit = (nodes == k).astype(float)
-                hats[s, k] = np.interp(beta, self.pool.betas[nodes], unit) * self.shares[k, s]
-        return hats
+                hats[s, k] = np.interp(scale(beta), scale(self.pool.betas[nodes]), unit)
+        return np.asarray(hats * self.shares.T)
+
+    def shift(self, beta: float, weighting: Weighting, differences: FloatArray) -> FloatArray:
+        """Return the shift of the mean over each state at one beta, (n_states,)."""
+        if self.energy is None:
+            return np.asarray(np.einsum("sk,ks->s", self._hats(beta), differences))
+        share = self._hats(beta).sum(axis=1)
+        mean = np.nan_to_num(self.means(weighting.at(beta))[1])
+        own = self._local(beta, weighting.times)
+        return np.asarray(np.where(share > 0, share * (own - mean), 0.0))
+
+    def _local(self, beta: float, times: FloatArray | None) -> FloatArray:
+        """Return the own means at one beta by their slopes, (n_states,); 0 where none is known."""
+        means, slopes = self.own_means(times), self._slopes(times)
+        order, local = np.argsort(self.pool.betas), np.zeros(self.known.shape[1])
+        for s, known in enumerate(self.known.T):
+            at = order[known[order]]
+            if len(at):
+                local[s] = hermite(beta, self.pool.betas[at], means[at, s], slopes[at, s])[0]
+        return local
+
+    def _slopes(self, times: FloatArray | None) -> FloatArray:
+        """Return d mean / d beta of the own means, -cov(O, U): (n_temperatures, n_states)."""
+        n_temperatures, n = self.known.shape
+        cells = self.pool.origin.astype(np.int64) * n + self.states
+        weights = self.pool.weights if times is None else self.pool.weights_of(times)
+        energy = np.asarray(self.energy) - np.mean(np.asarray(self.energy))
+        sums = [
+            np.bincount(cells, weights * x, n_temperatures * n)
+            for x in (np.ones(len(energy)), self.values, energy, self.values * energy)
+        ]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean, u, both = (x / sums[0] for x in sums[1:])
+        return np.nan_to_num(mean * u - both).reshape(n_temperatures, n)
 
     def expectation(self, beta: float) -> tuple[float, float]:
         """Return the expectation at one beta and its standard error."""
-        shift = self.shift(beta, self.difference)
+        shift = self.shift(beta, self.answer, self.difference)
         snapshot = self.answer.at(beta)
         value = self._expected(snapshot, shift)
         if len(self.bootstraps):
             pairs = zip(self.bootstraps, self.bootstrap_differences, strict=True)
-            others = [self._expected(b.at(beta), self.shift(beta, d)) for b, d in pairs]
+            others = [self._expected(b.at(beta), self.shift(beta, b, d)) for b, d in pairs]
             error = float(np.std(others, ddof=1))
         else:
             total = self.values + shift[self.states] - value
@@ -174,23 +213,30 @@ class Observable:
             population = self.means(snapshot)[0]
             pulls = pulls + np.einsum("bks,sk,s->b", self.pulls, self._hats(beta), population)
             error = float(np.sqrt((pulls**2).sum()))
-        return value, float(np.hypot(error, self._drift(beta, snapshot)))
+        return value, float(np.hypot(error, self._unsure(beta, snapshot)))
 
     def _expected(self, snapshot: Snapshot, shift: FloatArray) -> float:
         population, mean = self.means(snapshot)
         visited = population > 0
         return float(population[visited] @ (mean + shift)[visited])
 
-    def _drift(self, beta: float, snapshot: Snapshot) -> float:
-        """Return how far the shift would go on, were it a line in beta, outside of the range."""
-        betas = np.sort(self.pool.betas)
-        border = float(np.clip(beta, betas[0], betas[-1]))
-        if border == beta or len(betas) < 2:
+    def _unsure(self, beta: float, snapshot: Snapshot) -> float:
+        """Return what interpolations in beta and in temperature differ by, and lines outside."""
+        betas, population = np.sort(self.pool.betas), self.means(snapshot)[0]
+        if len(betas) < 2 or self.energy is not None:
             return 0.0
+
+        def shift(beta: float, scale: Scale = np.log) -> float:
+            return float(
+                population @ np.einsum("sk,ks->s", self._hats(beta, scale), self.difference)
+            )
+
+        border = float(np.clip(beta, betas[0], betas[-1]))
+        if border == beta:
+            return abs(shift(beta, _itself) - shift(beta, _temperature)) / 2
         inner = betas[1] if border == betas[0] else betas[-2]
-        change = self.shift(border, self.difference) - self.shift(inner, self.difference)
-        population = self.means(snapshot)[0]
-        return float(abs(population @ change * (beta - border) / (border - inner)))
+        steepness = (shift(border) - shift(inner)) / float(np.log(border / inner))
+        return float(abs(steepness * np.log(beta / border)))
 
     def disagreement(self) -> tuple[FloatArray, FloatArray]:
         """Return own means less reweighted means of all states together, and their errors."""
@@ -201,3 +247,11 @@ class Observable:
             return total, each.std(axis=0, ddof=1)
         pulls = (population * self.pulls).sum(axis=2)
         return total, np.sqrt((pulls**2).sum(axis=0))
+
+
+def _itself(beta: Any) -> Any:
+    return beta
+
+
+def _temperature(beta: Any) -> Any:
+    return 1 / beta

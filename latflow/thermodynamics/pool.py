@@ -104,14 +104,18 @@ class Pool:
             times[blocks] = np.bincount(rng.integers(n, size=n), minlength=n)
         return times
 
-    def halved(self, rng: np.random.Generator) -> FloatArray:
-        """Return 1 for a random half of each temperature's blocks, and 0 for the others."""
+    def halved(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Return how often each block comes in bootstraps of two random halves of the blocks.
+
+        Halves and bootstraps are drawn within each temperature; no block is in both.
+        """
         origin = self.strata[1]
-        chosen = np.zeros(len(origin))
+        halves = np.zeros((2, len(origin)))
         for k in range(len(self.betas)):
             blocks = rng.permutation(np.flatnonzero(origin == k))
-            chosen[blocks[: len(blocks) // 2]] = 1
-        return chosen
+            for times, part in zip(halves, np.array_split(blocks, 2), strict=True):
+                np.add.at(times, rng.choice(part, len(part)), 1) if len(part) else None
+        return halves[0], halves[1]
 
     def weights_of(self, times: FloatArray) -> FloatArray:
         """Return the frames' weights where blocks come so often, shape (n_frames,)."""

@@ -256,6 +256,32 @@ class Curved:
         return slope, change if curvature is None else curvature + change
 
 
+@dataclass(frozen=True, eq=False)
+class Shifted:
+    """A route whose curves are shifted by a line in beta, each frame's as much as `shares` says.
+
+    Attributes
+    ----------
+    route : Route
+    shares : ndarray of shape (n_frames,)
+    slope, level : float
+    """
+
+    route: Route
+    shares: FloatArray
+    slope: float
+    level: float
+
+    def reduced(self, beta: float) -> FloatArray:
+        """Return u(n, beta), shape (n_frames,)."""
+        return self.route.reduced(beta) + (self.slope * beta + self.level) * self.shares
+
+    def derivatives(self, beta: float) -> tuple[FloatArray, FloatArray | None]:
+        """Return du/dbeta and its own derivative."""
+        slope, curvature = self.route.derivatives(beta)
+        return slope + self.slope * self.shares, curvature
+
+
 def line_of_logarithm(betas: FloatArray, weights: FloatArray | None = None) -> tuple[float, float]:
     """Return slope and level of the line through log beta at several beta, by least squares.
 

@@ -56,12 +56,15 @@ class Evidence:
         Whether there are draws only, so that nothing was seen to cross.
     unsettled : tuple of str
         What had not settled, one sentence each.
+    passages : ndarray of int, shape (n_temperatures, n_states), or None
+        How often each state was entered or left at each temperature; None if not known.
     """
 
     overlap: FloatArray
     crossings: IntArray
     drawn: bool
     unsettled: tuple[str, ...]
+    passages: IntArray | None = None
 
     @classmethod
     def of(
@@ -77,16 +80,20 @@ class Evidence:
         overlap = _overlap_matrix(answer)
         if states is None:
             return cls(overlap, np.zeros((0, 0), dtype=np.int64), False, ())
-        counts = crossings(frames, states, n_states, lagtime).sum(axis=0)
+        counts = crossings(frames, states, n_states, lagtime) * frames.ordered
         drawn = np.full(len(frames), not frames.ordered)
         if frames.dynamics is not None:
             drawn |= ~frames.dynamics
-        counts = counts * frames.ordered + _met(frames, states, n_states, drawn)
-        known = drawn | lasting(frames, states, lagtime)
-        np.fill_diagonal(counts, np.bincount(states[known], minlength=n_states))
+        met = _met(frames, states, n_states, drawn)
+        passages = counts.sum(axis=1) + counts.sum(axis=2)
+        apart = ~np.eye(n_states, dtype=bool)
+        passages += 2 * (met * apart).sum(axis=2)
         problems = settling(frames, states, n_states, lagtime) if frames.ordered else []
         sentences = tuple(problem.sentence(units) for problem in problems)
-        return cls(overlap, counts, bool(drawn.all()), sentences)
+        counts = counts.sum(axis=0) + (met * apart).sum(axis=0)
+        known = drawn | lasting(frames, states, lagtime)
+        counts[~apart] = np.bincount(states[known], minlength=n_states)
+        return cls(overlap, counts, bool(drawn.all()), sentences, passages)
 
     def warn_of_unsettled(self) -> None:
         """Warn of what had not settled: of the three worst, and how many more there are."""
@@ -205,8 +212,8 @@ def _overlap_matrix(answer: Weighting) -> FloatArray:
 
 
 def _met(frames: Frames, states: IntArray, n_states: int, drawn: BoolArray) -> IntArray:
-    """Return how many draws of a temperature the rarer of two states has, for all pairs."""
+    """Return how many draws the rarer of two states has at each temperature."""
     n = len(frames.temperatures)
-    cells = frames.origin.astype(np.int64) * n_states + states
-    counts = np.bincount(cells[drawn], minlength=n * n_states).reshape(n, n_states)
-    return np.asarray(np.minimum(counts[:, :, None], counts[:, None]).sum(axis=0))
+    cells = frames.origin[drawn].astype(np.int64) * n_states + states[drawn]
+    counts = np.bincount(cells, minlength=n * n_states).reshape(n, n_states)
+    return np.asarray(np.minimum(counts[:, :, None], counts[:, None]))

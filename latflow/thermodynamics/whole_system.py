@@ -72,7 +72,7 @@ class WholeSystem:
             betas = self.pool.betas[at]
             shift = [log_own[k, s] - nodes[k][s] for k in at]
             log_p[s] += np.interp(beta, betas, shift)
-            energy[s], slope[s] = _hermite(beta, betas, mean[at, s], -variance[at, s])
+            energy[s], slope[s] = hermite(beta, betas, mean[at, s], -variance[at, s])
         p = softmax(log_p)
         total = p @ energy
         return np.array([total, beta**2 * (p @ (energy - total) ** 2 - p @ slope)])
@@ -109,10 +109,10 @@ class WholeSystem:
             return np.asarray(np.log(total / total.sum()))
 
 
-def _hermite(
+def hermite(
     beta: float, betas: FloatArray, values: FloatArray, slopes: FloatArray
 ) -> tuple[float, float]:
-    """Return a mean energy and its slope in beta: cubic inside, constant heat capacity outside."""
+    """Return a mean and its slope in beta: cubic inside, a line in temperature outside."""
     border = float(np.clip(beta, betas[0], betas[-1]))
     if border == beta and len(betas) > 1:
         cubic = CubicHermiteSpline(betas, values, slopes)
