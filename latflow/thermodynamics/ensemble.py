@@ -24,7 +24,12 @@ from latflow._validation import (
 )
 from latflow.thermodynamics.energy_shifts import EnergyShifts
 from latflow.thermodynamics.hidden import few_crossings
-from latflow.thermodynamics.moments import populations, state_differences, state_moments
+from latflow.thermodynamics.moments import (
+    block_populations,
+    populations,
+    state_differences,
+    state_moments,
+)
 from latflow.thermodynamics.observables import Observable
 from latflow.thermodynamics.pool import Pool, effective_sample_size
 from latflow.thermodynamics.routes import (
@@ -246,17 +251,10 @@ class Ensemble:
         return ensemble
 
     def _variances_of_odds(self) -> FloatArray:
-        """Return variances of the states' log odds at the simulated temperatures, before twins."""
-        statistic = partial(populations, states=self.check_states(), n_states=self.n_states)
-        variances = []
-        for beta in self.pool.betas:
-            value, error = statistic(self.answer.at(beta))
-            if self.bootstraps:
-                others = [statistic(bootstrap.at(beta))[0] for bootstrap in self.bootstraps]
-                error = np.std(others, axis=0, ddof=1)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                variances.append((error / (value * (1 - value))) ** 2)
-        return np.array(variances)
+        """Return variances of the states' log odds over each temperature's own frames."""
+        value, error = block_populations(self.pool, self.check_states(), self.n_states)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((error / (value * (1 - value))) ** 2)
 
     def set_range(self, temperature_range: tuple[float, float] | None) -> None:
         """Set where answers are sought; the default range of the simulated temperatures for None.

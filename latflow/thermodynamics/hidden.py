@@ -12,7 +12,8 @@ from latflow.thermodynamics.pool import Pool
 from latflow.thermodynamics.routes import Curves
 from latflow.thermodynamics.weighting import Weighting
 
-LEAST_LEFT = 0.05  # of a variance, that is worth an answer more
+MANY_CROSSINGS = 100  # into and out of a state: blocks see enough of them
+LEAST_LEFT = 0.3  # of a variance: less is the scatter of errors from ten blocks
 
 
 def hidden_heat_capacities(
@@ -147,8 +148,8 @@ def few_crossings(passages: IntArray, betas: FloatArray, variances: FloatArray) 
 
     A two-state process that crossed N times in all knows the logarithm of its odds with a variance
     of 4 / N: 2 / N for the weight of each state. Those of each temperature make a line in beta with
-    its covariance, whose two principal lines are returned, less what the errors by blocks know of
-    it already.
+    its covariance, whose two principal lines are returned, less what blocks know of it already:
+    the share of 4 / N that the own frames of a temperature show as their error.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ def few_crossings(passages: IntArray, betas: FloatArray, variances: FloatArray) 
         How often each state was entered or left.
     betas : ndarray of shape (n_temperatures,)
     variances : ndarray of shape (n_temperatures, n_states)
-        Of the log odds, by blocks or bootstraps.
+        Variances of the log odds of each temperature's own frames, by blocks.
 
     Returns
     -------
@@ -168,10 +169,9 @@ def few_crossings(passages: IntArray, betas: FloatArray, variances: FloatArray) 
     design = np.stack([betas - middle, np.ones_like(betas)], axis=1)[:, 2 - min(2, len(betas)) :]
     for s, counts in enumerate(np.maximum(passages, 1).T):
         covariance = np.linalg.inv((design * (counts / 2)[:, None]).T @ design)
-        expected = np.einsum("ki,ij,kj->k", design, covariance, design)
-        known = np.nan_to_num(variances[:, s] / 2 / expected, nan=0.0, posinf=1.0)
+        known = np.nan_to_num(variances[:, s] * counts / 4, nan=0.0, posinf=1.0)
         left = 1 - np.minimum(known, 1).mean()
-        if left < LEAST_LEFT:
+        if left < LEAST_LEFT or counts.sum() >= MANY_CROSSINGS:
             continue
         values, vectors = np.linalg.eigh(covariance * left)
         for value, vector in zip(values, vectors.T, strict=True):
