@@ -342,6 +342,7 @@ def _add_evidence(model: Any) -> None:
     ensemble.energy = routes[0].energy if routes else None
     ensemble.lines = None
     ensemble.bootstraps = tuple(_with_times(one, ensemble.pool) for one in ensemble.bootstraps)
+    ensemble.lines = None  # error bars stay what they were
     lagtime = model.lagtime_
     ensemble.evidence = Evidence.of(
         _frames_of(ensemble, model._order, model._cuts, lagtime),

@@ -33,6 +33,7 @@ OF_OUTPUTS = 1e-4  # of the ridge, that the network's own answer bears: its size
 LEAST_SCALE = 1e-8
 FACTOR_ROWS, FACTOR_DRAWS = 20_000, 10  # of the factor between energies and temperatures
 FACTOR_RIDGE = torch.tensor([1e-3], dtype=torch.float64)
+LINE_RIDGE = torch.tensor([1e-8], dtype=torch.float64)
 FACTOR_FLOOR = 0.03  # of its error: what an h that is linear in beta may be off
 
 
@@ -320,44 +321,50 @@ def _tried(
 def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
     """Return what energies change by, in what the temperatures say that they should, and its error.
 
-    Temperatures alone tell a mean energy h of what is read. The mean energy of a temperature's own
-    frames goes with h, by a factor of 1: cov(U, h) / cov(h', h), with h and h' learned from two
-    halves of the blocks, so that the noise of one is not that of the other. Energies in another
-    unit give that unit, energies of other frames 0. The covariances of the temperatures add up by
-    the trapezoidal rule in beta, whose own error is a share of what they differ by.
+    For any function h of what is read, temperatures tell a slope s of the reduced energy in h, and
+    the mean energy of a temperature's own frames changes with h by a slope g: their ratio is 1.
+    Energies in another unit give that unit, energies of other frames 0. h is learned from one half
+    of the blocks, and both slopes are those of the other half, so that no fit is judged by itself;
+    what the two halves tell apart is the error. The g of several temperatures add up by the
+    trapezoidal rule in beta, whose own error is a share of what they differ by.
     """
     problem, pool = fit.problem, fit.pool
     rows = np.arange(0, len(fit.rows), max(1, len(fit.rows) // FACTOR_ROWS))
-    units, k = problem.units[rows], problem.k[rows]
-    classes = LastLayer(units, k, problem.functions.upto(1), problem.held_back)
+    functions = problem.functions.upto(1)
+    some = LastLayer(problem.units[rows], problem.k[rows], functions, problem.held_back)
     energy = torch.as_tensor(problem.energy)[rows]
-    step = np.abs(np.gradient(pool.betas)) if len(pool.betas) > 2 else np.ones(2)
     tried, start = [], None
     for _ in range(FACTOR_DRAWS):
         drawn = [pool.weights_of(times)[fit.rows[rows]] for times in pool.halved(rng)]
         parts = [torch.from_numpy(weights) for weights in drawn]
-        solutions = [classes.solve(weights, FACTOR_RIDGE, start) for weights in parts]
+        solutions = [some.solve(weights, FACTOR_RIDGE, start) for weights in parts]
         start = solutions[0]
-        h = [units @ solution.slopes[:, 0] for solution in solutions]
-        w = sum(parts)
-        sums = [_covariances(w * (k == j), energy, *h) for j in range(len(pool.betas))]
-        tried.append(torch.stack(sums).numpy())
-    both = np.array(tried)
-    total = np.einsum("dkc,k->dc", both, step)
-    factors = total[:, 0] / total[:, 1]
-    each = np.median(both[:, :, 0] / both[:, :, 1], axis=0)
-    systematic = np.ptp(each) / 6
-    error = np.sqrt(np.var(factors, ddof=1) + systematic**2 + FACTOR_FLOOR**2)
-    return float(np.median(factors)), float(error)
+        h = [some.units @ solution.slopes[:, 0] for solution in solutions]
+        pairs = zip(h[::-1], parts, strict=True)
+        tried.append([_ratios(some, one, energy, weights) for one, weights in pairs])
+    step = np.abs(np.gradient(pool.betas)) if len(pool.betas) > 2 else np.ones(2)
+    each = np.array(tried)
+    factors = each @ step / step.sum()
+    systematic = np.ptp(np.median(each, axis=(0, 1))) / 6
+    variance = np.mean(np.square(factors[:, 0] - factors[:, 1])) / 4
+    error = np.sqrt(variance + systematic**2 + FACTOR_FLOOR**2)
+    return float(np.median(factors.mean(axis=1))), float(error)
 
 
-def _covariances(
-    w: torch.Tensor, energy: torch.Tensor, h: torch.Tensor, other: torch.Tensor
-) -> torch.Tensor:
-    """Return the energy's covariance with the mean of both h, and theirs with each other."""
-    w = w / w.sum()
-    u, a, b = (x - w @ x for x in (energy, h, other))
-    return torch.stack(((w * u) @ (a + b) / 2, (w * a) @ b))
+def _ratios(
+    layer: LastLayer, h: torch.Tensor, energy: torch.Tensor, weights: torch.Tensor
+) -> FloatArray:
+    """Return the slopes of energies in h, of every temperature, over that of the classes."""
+    h = (h - h.mean()) / h.std().clamp_min(LEAST_SCALE)
+    line = LastLayer(h[:, None], layer.k, layer.functions, torch.ones(1, dtype=torch.float64))
+    slope = line.solve(weights, LINE_RIDGE).slopes[0, 0]
+    slopes = []
+    for j in range(layer.functions.values.shape[1]):
+        w = weights * (layer.k == j)
+        w = w / w.sum()
+        u, a = (x - w @ x for x in (energy, h))
+        slopes.append((w * u) @ a / ((w * a) @ a).clamp_min(LEAST_SCALE))
+    return (torch.stack(slopes) / slope).numpy()
 
 
 def _width(pool: Pool) -> float:

@@ -475,7 +475,6 @@ class TemperatureExtrapolator(
                 v, pool, held_out, frames.energy, self.n_bootstraps, seeds, rng, self._n_threads
             )
             self.history_ += learned.history
-            _warn_of_factor(learned.factor)
             capacities = None
             if self.heat_capacity_prior and self.n_states_ > 1:
                 capacities = hidden_heat_capacities(
@@ -483,10 +482,13 @@ class TemperatureExtrapolator(
                     energy=frames.energy, bootstraps=learned.bootstraps,
                 )  # fmt: skip
             answer = Weighting.solved(learned.route, pool, apart=learned.offsets)
-            return Ensemble.of(
+            ensemble = Ensemble.of(
                 answer, frames, self.units_, bootstraps=learned.bootstraps,
                 heat_capacities=capacities, **options,
             )  # fmt: skip
+            if ensemble.evidence.settled:
+                _warn_of_factor(learned.factor)
+            return ensemble
 
         if self.enthalpy_input == "features":
             return ensemble_of(frames)

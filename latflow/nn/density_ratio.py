@@ -427,7 +427,7 @@ class LastLayer:
         if terms is not None:
             curvature[slopes, slopes] += terms.curvature()
         curvature.diagonal()[slopes] += torch.outer(ridge, self.held_back).flatten()
-        curvature.diagonal()[:] += JITTER
+        curvature.diagonal()[:] += JITTER * (1 + float(curvature.diagonal().max()))
         return curvature
 
 

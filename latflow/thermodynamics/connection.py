@@ -55,8 +55,7 @@ def passages(frames: Frames, states: IntArray, lagtime: int) -> tuple[IntArray, 
         apart = states[first] != states[later]
         return first[apart], later[apart]
     order = frames.in_time()
-    broken = (np.diff(frames.trajectory[order]) != 0) | (np.diff(frames.frame[order]) != 1)
-    return between_visits(order, broken, states, lagtime)
+    return between_visits(order, _broken(frames, order), states, lagtime)
 
 
 def between_visits(
@@ -74,10 +73,39 @@ def between_visits(
     lagtime : int
         Frames of the shortest visit.
     """
+    first, last, walker = _visits(order, broken, states, lagtime)
+    first, last = order[first], order[last]
+    crossed = (walker[1:] == walker[:-1]) & (states[first[1:]] != states[last[:-1]])
+    return last[:-1][crossed], first[1:][crossed]
+
+
+def lasting(frames: Frames, states: IntArray, lagtime: int) -> BoolArray:
+    """Return which frames belong to a visit of a lagtime at least; parameters as above."""
+    inside = np.zeros(len(frames), dtype=bool)
+    if frames.bare_pairs is not None:
+        inside[np.concatenate(frames.bare_pairs)] = True
+        return inside
+    order = frames.in_time()
+    first, last, _ = _visits(order, _broken(frames, order), states, lagtime)
+    edges = np.zeros(len(order) + 1, dtype=np.int64)
+    edges[first] += 1
+    edges[last + 1] -= 1
+    inside[order] = np.cumsum(edges)[:-1] > 0
+    return inside
+
+
+def _broken(frames: Frames, order: IntArray) -> BoolArray:
+    """Return whether a walker ends between a row in the order of time and the next."""
+    left = np.diff(frames.trajectory[order]) != 0
+    return np.asarray(left | (np.diff(frames.frame[order]) != 1))
+
+
+def _visits(
+    order: IntArray, broken: BoolArray, states: IntArray, lagtime: int
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return places in the order of the first and last frames of lasting visits, and walkers."""
     turned = np.flatnonzero(broken | (np.diff(states[order]) != 0))
     first, last = np.append(0, turned + 1), np.append(turned, len(order) - 1)
     walker = np.append(0, np.cumsum(broken))[first]
     stays = last - first + 1 >= lagtime
-    first, last, walker = order[first[stays]], order[last[stays]], walker[stays]
-    crossed = (walker[1:] == walker[:-1]) & (states[first[1:]] != states[last[:-1]])
-    return last[:-1][crossed], first[1:][crossed]
+    return first[stays], last[stays], walker[stays]

@@ -90,6 +90,7 @@ class _Tally:
 
     temperature: float
     trajectory: IntArray  # (G,)
+    size: FloatArray  # (G, B): frames times their mean weight
     weight: FloatArray  # (G, B)
     held: FloatArray  # (G, B, S): weight of the frames in a state
     n_frames: IntArray  # (G,)
@@ -108,13 +109,18 @@ class _Tally:
         return np.asarray(4 * spread**2 / np.maximum(crossings, 1))
 
     def over(self, blocks: slice) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return weight, populations and variances by blocks of each trajectory's blocks."""
-        weight, held = self.weight[:, blocks], self.held[:, blocks]
-        total = weight.sum(1)[:, None]
-        value = held.sum(1) / total
-        residual = held - weight[:, :, None] * value[:, None]
-        n = weight.shape[1]
-        return total, value, n / (n - 1) * (residual**2).sum(1) / total**2
+        """Return size, populations and variances by blocks of each trajectory's blocks.
+
+        Populations are the whole one and what these blocks pull it by: frames that weigh little
+        pull little, however few states they visit.
+        """
+        size = self.size[:, blocks]
+        pull = self.held[:, blocks] - self.weight[:, blocks, None] * self.population
+        total = size.sum(1)[:, None]
+        change = pull.sum(1) / total
+        residual = pull - size[:, :, None] * change[:, None]
+        n = size.shape[1]
+        return total, self.population + change, n / (n - 1) * (residual**2).sum(1) / total**2
 
 
 def settling(frames: Frames, states: IntArray, n_states: int, lagtime: int) -> list[Unsettled]:
@@ -191,8 +197,9 @@ def _tallies(frames: Frames, states: IntArray, n_states: int, lagtime: int) -> I
         if frames.dynamics is not None:
             drawn = ~frames.dynamics[rows[np.cumsum(size) - size]]
         held = held.reshape(*shape, n_states)
+        n_frames = np.bincount(block, minlength=weight.size).reshape(shape)[long]
         tally = _Tally(
-            float(temperature), numbers[long], weight[long].astype(np.float64),
+            float(temperature), numbers[long], n_frames * w.mean(), weight[long].astype(np.float64),
             held[long].astype(np.float64), size[long], n_crossings[k, numbers[long]],
             n_crossings[:, numbers[long]].sum(0), drawn[long],
         )  # fmt: skip

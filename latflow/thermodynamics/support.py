@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow._validation import warn
-from latflow.thermodynamics.connection import crossings
+from latflow.thermodynamics.connection import crossings, lasting
 from latflow.thermodynamics.settling import settling
 from latflow.thermodynamics.weighting import Weighting
 from latflow.trajectories import Frames
@@ -51,7 +51,7 @@ class Evidence:
     crossings : ndarray of int, shape (n_states, n_states)
         How often walkers went from one state to another, at all temperatures. Equilibrium draws of
         one temperature count as often as the rarer of both states has some there, each way. The
-        diagonal counts frames.
+        diagonal counts frames of visits that last: a state without is none that could be stuck.
     drawn : bool
         Whether there are draws only, so that nothing was seen to cross.
     unsettled : tuple of str
@@ -91,7 +91,8 @@ class Evidence:
         problems = settling(frames, states, n_states, lagtime) if frames.ordered else []
         sentences = tuple(problem.sentence(units) for problem in problems)
         counts = counts.sum(axis=0) + (met * apart).sum(axis=0)
-        counts[~apart] = np.bincount(states, minlength=n_states)
+        known = drawn | lasting(frames, states, lagtime)
+        counts[~apart] = np.bincount(states[known], minlength=n_states)
         return cls(overlap, counts, bool(drawn.all()), sentences, passages)
 
     def warn_of_unsettled(self) -> None:
@@ -117,6 +118,14 @@ class Evidence:
             best = np.maximum(best, np.minimum(best[:, via, None], best[None, via]))
         held = np.flatnonzero(populations >= SEEN)
         return float(best[np.ix_(held, held)].min()) if len(held) else np.inf
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing had not settled, and all states were entered and left often enough."""
+        if not len(self.crossings):
+            return True
+        share = np.diag(self.crossings) / max(1, np.trace(self.crossings))
+        return not self.unsettled and self.bottleneck(share) >= ENOUGH_CROSSINGS
 
     def _unconnected(self) -> str | None:
         """Return which states were never seen to change into each other."""
