@@ -14,7 +14,7 @@ from latflow.datasets import make_three_hole, three_hole_potential
 
 REACHED = 25.0  # k_B T above the minimum, beyond which the grid has no cells
 FRAME = 0.1  # time between two frames, of both simulators
-STEP = 0.001  # of the integrator in the bent channel
+STEP = 0.0005  # of the integrator in the bent channel; 0.001 makes timescales 2 % long
 
 HEIGHTS = np.array([-9.0, -6.5, -8.0, 0.7])
 CENTRES = np.array([[1.0, 0.0], [0.0, 0.5], [-0.5, 1.5], [-1.0, 1.0]])

@@ -1,6 +1,6 @@
 """Rates at temperatures never simulated, against generators that are known, at several lagtimes.
 
-    python benchmarks/rates.py                 # both potentials, 20 repeats, about 20 min
+    python benchmarks/rates.py                 # both potentials, 20 repeats, about 30 min
     python benchmarks/rates.py --systems three-hole --repeats 5
 
 Each repeat simulates two temperatures anew (20,000 frames each, one every 0.1 time units), counts

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from latflow.thermodynamics import (
+    Bent,
     Curved,
+    Curves,
     Energies,
     LogLinear,
     Pool,
@@ -25,12 +27,14 @@ from latflow.thermodynamics import (
     effective_sample_size,
     free_energy_offsets,
     heat_capacity,
+    line_of_logarithm,
     log_linear_energies,
     reduced_at,
     role_of,
     state_differences,
     state_moments,
 )
+from latflow.thermodynamics.routes import Shifted
 from latflow.units import Units
 
 seeds = st.integers(0, 2**32 - 1)
@@ -337,12 +341,27 @@ def some_routes() -> dict[str, Route]:
         "h": LogLinear(hc[:, :1], 1.0),
         "h and c": LogLinear(hc, 1.0),
     }
-    extra = rng.random(9)
-    return routes | {f"curved {k}": Curved(route, extra, betas) for k, route in routes.items()}
+    extra, line = rng.random(9), line_of_logarithm(betas)
+    routes |= {f"curved {k}": Curved(route, extra, line) for k, route in routes.items()}
+    curves = some_curves()
+    routes |= {f"curves of order {k}": route for k, route in curves.items()}
+    routes |= {f"bent curves of order {k}": Bent(route) for k, route in curves.items()}
+    return routes | {"shifted": Shifted(curves[3], extra, 0.3, -0.2)}
+
+
+def some_curves() -> dict[int, Curves]:
+    """Curves of 9 frames, of every order, simulated at beta = 0.8, 0.9 and 1.2."""
+    rng, betas = np.random.default_rng(1), np.array([1.2, 0.8, 0.9])
+    return {
+        order: Curves(
+            rng.standard_normal((9, order)), betas, 3 * rng.random(9) if order == 3 else None
+        )
+        for order in (1, 2, 3)
+    }
 
 
 @pytest.mark.parametrize("name", some_routes())
-@pytest.mark.parametrize("beta", [0.4, 1.0, 2.0])
+@pytest.mark.parametrize("beta", [0.4, 0.79, 0.81, 1.0, 1.19, 1.21, 2.0])
 def test_derivatives_of_a_route_are_those_of_its_reduced_energies(name: str, beta: float) -> None:
     route, step = some_routes()[name], 1e-4
     high, here, low = (route.reduced(b) for b in (beta + step, beta, beta - step))
@@ -358,12 +377,63 @@ def test_derivatives_of_a_route_are_those_of_its_reduced_energies(name: str, bet
 def test_curved_routes_change_no_simulated_temperature_and_have_the_heat_capacity_asked() -> None:
     betas = np.array([0.8, 1.2])
     route = LogLinear(np.array([[1.0], [2.0]]), 1.0)
-    curved = Curved(route, np.array([0.0, 3.0]), betas)
+    curved = Curved(route, np.array([0.0, 3.0]), line_of_logarithm(betas))
     for beta in betas:
         np.testing.assert_allclose(curved.reduced(beta), route.reduced(beta), atol=1e-15)
     for beta in (0.5, 1.0, 2.0):
         _, curvature = curved.derivatives(beta)
         np.testing.assert_allclose(-curvature * beta**2, [0.0, 3.0])  # in k_B
+
+
+@pytest.mark.parametrize("bent", [False, True])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_curves_do_not_jump_at_the_borders_of_the_simulated_range(order: int, bent: bool) -> None:
+    """Neither u nor its slope: a sweep across has no step that a smaller one does not halve."""
+    curves = some_curves()[order]
+    route: Route = Bent(curves) if bent else curves
+    for border in (0.8, 1.2):
+        jumps = []
+        for width in (1e-3, 1e-5, 1e-7):
+            sides = [
+                (route.reduced(b), route.derivatives(b)[0])
+                for b in border + width * np.array([-1, 1])
+            ]
+            (u, slope), (other, other_slope) = sides
+            jumps.append(max(np.abs(u - other).max(), np.abs(slope - other_slope).max()))
+        assert jumps[0] < 0.1
+        assert jumps[2] < 2e-4 * jumps[0] + 1e-12
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.5, 0.79, 1.21, 2.0, 7.0])
+def test_outside_of_the_simulated_range_a_heat_capacity_is_constant(beta: float) -> None:
+    """That of the curves; up to order 2 the sum goes on, which is the same at every beta."""
+    for order, curves in some_curves().items():
+        curvature = curves.derivatives(beta)[1]
+        if order == 1:
+            assert curvature is None
+            continue
+        middle = curves.betas.mean()
+        expected = -(middle**2) * curves.coefficients[:, 1]
+        if order == 3:
+            expected = curves.heat_capacities
+        np.testing.assert_allclose(-curvature * beta**2, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("beta", [0.4, 0.79, 1.21, 2.0])
+def test_bent_curves_keep_the_heat_capacity_of_the_border(beta: float) -> None:
+    curves = some_curves()[3]
+    border = curves.border(beta)
+    inside = -curves.derivatives(border)[1] * border**2
+    np.testing.assert_allclose(-Bent(curves).derivatives(beta)[1] * beta**2, inside, rtol=1e-9)
+    for within in (0.8, 1.0, 1.2):
+        np.testing.assert_array_equal(Bent(curves).reduced(within), curves.reduced(within))
+
+
+def test_curves_of_order_one_are_log_linear() -> None:
+    curves = some_curves()[1]
+    same = LogLinear(curves.coefficients, float(curves.betas.mean()))
+    for beta in (0.3, 1.0, 4.0):
+        np.testing.assert_allclose(curves.reduced(beta), same.reduced(beta), atol=1e-14)
 
 
 @few

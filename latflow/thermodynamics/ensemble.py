@@ -246,8 +246,9 @@ class Ensemble:
         ensemble.lines = None
         if ensemble.evidence.passages is not None:
             variances = ensemble._variances_of_odds()
-            betas = ensemble.pool.betas
-            ensemble.lines = few_crossings(ensemble.evidence.passages, betas, variances)
+            ensemble.lines = few_crossings(
+                ensemble.evidence.passages, ensemble.pool.betas, variances, sloped=energy is None
+            )
         return ensemble
 
     def _variances_of_odds(self) -> FloatArray:
@@ -841,9 +842,11 @@ def _differences(
     """Return (F, U, S, C) of states less those of others, one row a pair, as a statistic."""
     moments = state_moments(snapshot, ensemble.check_states(), ensemble.n_states)
     if shifts is not None:
-        shift, slope = shifts.at(snapshot)
+        energy, fluctuation = shifts.at(snapshot)
         moments = replace(
-            moments, energy=moments.energy + shift, fluctuation=moments.fluctuation - slope
+            moments,
+            energy=moments.energy + energy,
+            fluctuation=moments.fluctuation + fluctuation,
         )
     rows = [state_differences(moments, *pair, temperature, ensemble.units) for pair in pairs]
     values, errors = zip(*rows, strict=True)

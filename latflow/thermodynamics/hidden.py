@@ -143,7 +143,9 @@ def _spread(
     return np.asarray(np.std(capacities, axis=0, ddof=1))
 
 
-def few_crossings(passages: IntArray, betas: FloatArray, variances: FloatArray) -> FloatArray:
+def few_crossings(
+    passages: IntArray, betas: FloatArray, variances: FloatArray, *, sloped: bool = True
+) -> FloatArray:
     """Return by how much the log odds of states are unsure for lack of crossings.
 
     A two-state process that crossed N times in all knows the logarithm of its odds with a variance
@@ -158,6 +160,9 @@ def few_crossings(passages: IntArray, betas: FloatArray, variances: FloatArray) 
     betas : ndarray of shape (n_temperatures,)
     variances : ndarray of shape (n_temperatures, n_states)
         Variances of the log odds of each temperature's own frames, by blocks.
+    sloped : bool, default=True
+        Whether odds of different temperatures are known by crossings alone; with energies the slope
+        of their line is measured, and only its level is in doubt.
 
     Returns
     -------
@@ -166,7 +171,10 @@ def few_crossings(passages: IntArray, betas: FloatArray, variances: FloatArray) 
     """
     lines = []
     middle = betas.mean()
-    design = np.stack([betas - middle, np.ones_like(betas)], axis=1)[:, 2 - min(2, len(betas)) :]
+    columns = [np.ones_like(betas)]
+    if sloped and len(betas) > 1:
+        columns.insert(0, betas - middle)
+    design = np.stack(columns, axis=1)
     for s, counts in enumerate(np.maximum(passages, 1).T):
         covariance = np.linalg.inv((design * (counts / 2)[:, None]).T @ design)
         known = np.nan_to_num(variances[:, s] * counts / 4, nan=0.0, posinf=1.0)

@@ -270,10 +270,15 @@ def _compared(
         for s in range(z.shape[1]):
             yield Unsettled(
                 tally.temperature, None if number is None else int(number), s, kind,
-                (float(values[0][g, s]), float(values[1][g, s])),
+                _shown(values[0][g, s], values[1][g, s]),
                 (float(errors[0][g, s]), float(errors[1][g, s])),
                 float(z[g, s]), float(crossings[g, s]),
             )  # fmt: skip
+
+
+def _shown(low: float, high: float) -> tuple[float, float]:
+    """Return two populations; uneven weights pull some out of the interval from 0 to 1."""
+    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
 
 
 def _starts(tally: _Tally) -> Iterator[Unsettled]:
@@ -296,7 +301,7 @@ def _starts(tally: _Tally) -> Iterator[Unsettled]:
         low, high = int(np.argmin(value[:, s])), int(np.argmax(value[:, s]))
         yield Unsettled(
             tally.temperature, None, int(s), "starts",
-            (float(value[low, s]), float(value[high, s])),
+            _shown(value[low, s], value[high, s]),
             (float(by_blocks[low, s] ** 0.5), float(by_blocks[high, s] ** 0.5)),
             float(ratio[s] ** 0.5), float(n_crossings[s]),
         )  # fmt: skip
