@@ -8,7 +8,7 @@ import torch
 
 import latflow
 from latflow.nn.conditional import ConditionalDensity
-from latflow.nn.density_ratio import TemperatureClassifier
+from latflow.nn.density_ratio import Functions, TemperatureClassifier
 from latflow.nn.model import LatentModel, vamp2
 from latflow.nn.networks import mlp, on_columns, on_columns_backward
 
@@ -214,12 +214,12 @@ def test_keeping_states_keeps_their_logits():
 
 def test_classifier_is_reverse_logistic_regression():
     steps = torch.tensor([-1.0, 0.2, 0.8], dtype=torch.float64)
+    values = torch.stack((steps, steps**2 / 2))
     classifier = TemperatureClassifier(
         n_inputs=3,
-        steps=steps,
+        functions=Functions(values, torch.ones_like(values), torch.zeros_like(values)),
         log_counts=torch.log(torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)),
         hidden_features=(8,),
-        order=2,
         generator=torch.Generator().manual_seed(0),
     ).double()
     with torch.no_grad():
@@ -231,7 +231,9 @@ def test_classifier_is_reverse_logistic_regression():
     likelihood = likelihood / likelihood.sum(dim=1, keepdim=True)
     k = k % 3
     expected = -likelihood[torch.arange(len(k)), k].log()
-    assert torch.allclose(classifier.loss(v, k), expected)
-    classifier.loss(v, k).mean().backward()
+    weights = torch.linspace(0.5, 1.5, len(k), dtype=torch.float64)
+    loss = classifier.loss(v, k, weights, None)
+    assert torch.allclose(loss, (weights * expected).mean())
+    loss.backward()
     assert all(p.grad.abs().max() > 0 for p in classifier.parameters())
     assert np.all(np.isfinite(h.detach().numpy()))
