@@ -17,7 +17,7 @@ from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.plotting import MeltingCurveDisplay, PopulationsDisplay, SupportDisplay
 from latflow.plotting.support import spans
 from latflow.thermodynamics import MeltingTemperature
-from latflow.thermodynamics.support import EXTRAPOLATED, SUPPORTED
+from latflow.thermodynamics.support import LEAST_FRACTION
 from latflow.units import with_error
 
 T = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
@@ -34,9 +34,10 @@ def pyplot(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     plt.close("all")
 
 
-def support(words: list[str] = WORDS, overlap: Any = (0.01, 0.1, 1, 1, 0.5, 0.1)) -> pd.DataFrame:
+def support(words: list[str] = WORDS, fraction: Any = (0.01, 0.1, 1, 1, 0.5, 0.1)) -> pd.DataFrame:
     index = pd.Index(T[: len(words)], name="temperature")
-    return pd.DataFrame({"overlap": np.array(overlap[: len(words)]), "support": words}, index=index)
+    columns = {"effective_fraction": np.array(fraction[: len(words)]), "support": words}
+    return pd.DataFrame(columns, index=index)
 
 
 def populations(state: int = 0) -> pd.DataFrame:
@@ -253,11 +254,10 @@ class TestMeltingCurve:
 
 
 class TestSupport:
-    def test_overlap_and_thresholds_on_a_logarithmic_axis(self) -> None:
+    def test_fraction_and_threshold_on_a_logarithmic_axis(self) -> None:
         display = SupportDisplay(support(), simulated=[3.0, 4.0], temperature_unit="K").plot()
-        np.testing.assert_array_equal(display.line_.get_ydata(), support()["overlap"])
-        levels = [line.get_ydata()[0] for line in display.thresholds_]
-        assert levels == [SUPPORTED, EXTRAPOLATED]
+        np.testing.assert_array_equal(display.line_.get_ydata(), support()["effective_fraction"])
+        assert set(display.threshold_.get_ydata()) == {LEAST_FRACTION}
         assert display.ax_.get_yscale() == "log"
         low, high = display.ax_.get_ylim()
         assert low < 0.01
@@ -265,23 +265,25 @@ class TestSupport:
         assert display.ax_.get_xlabel() == "temperature (K)"
         np.testing.assert_array_equal(display.ax_.lines[-1].get_xdata(), [3.0, 4.0])
 
-    def test_no_overlap_is_drawn_at_the_foot(self) -> None:
-        display = SupportDisplay(support(overlap=(0, 1e-9, 1, 1, 1, 1))).plot()
+    def test_no_frame_is_drawn_at_the_foot(self) -> None:
+        display = SupportDisplay(support(fraction=(0, 1e-9, 1, 1, 1, 1))).plot()
         assert display.line_.get_ydata()[:2].tolist() == [1e-3, 1e-3]
 
-    def test_overlap_that_does_not_suffice_is_explained(self) -> None:
-        assert SupportDisplay(support()).plot().disagree_ is None
-        display = SupportDisplay(support(overlap=(0.3, 0.1, 1, 1, 0.5, 0.1))).plot()
-        assert display.disagree_.get_xdata().tolist() == [1.0]
-        assert display.disagree_.get_ydata().tolist() == [0.3]
-        assert "bootstraps disagree" in legend(display)
+    def test_frames_that_do_not_suffice_are_explained(self) -> None:
+        assert SupportDisplay(support()).plot().doubted_ is None
+        display = SupportDisplay(support(fraction=(0.3, 0.1, 1, 1, 0.5, 0.1))).plot()
+        assert display.doubted_.get_xdata().tolist() == [1.0]
+        assert display.doubted_.get_ydata().tolist() == [0.3]
+        assert "unsupported all the same" in legend(display)
 
     def test_from_estimator_draws_its_support(self, melting: Any) -> None:
         model = melting[1]
         display = SupportDisplay.from_estimator(model, temperature=[2.0, 0.1, 0.8])
         wanted = model.support([0.1, 0.6, 0.8, 1.0, 2.0])  # the simulated ones are added
         np.testing.assert_array_equal(display.line_.get_xdata(), wanted.index)
-        np.testing.assert_allclose(display.line_.get_ydata(), wanted["overlap"].clip(1e-3))
+        np.testing.assert_allclose(
+            display.line_.get_ydata(), wanted["effective_fraction"].clip(1e-3)
+        )
         assert [words for *_, words in edges(display.shades_)][1] == "supported"
         np.testing.assert_array_equal(display.simulated, [0.6, 1.0])
 

@@ -724,10 +724,11 @@ class TemperatureExtrapolator(
         frames = self.z_[thin(np.arange(len(self.z_)), MOST_JUDGED)]
         energy = self.log_density(frames, temperature).max() - self.log_density(flat, temperature)
         energy[self._unvisited(flat)] = np.nan
-        if ensemble.at(temperature).support()["support"] == "unsupported":
+        support = ensemble.at(temperature).support()
+        if support["support"] == "unsupported":
             warn(
-                f"Temperature {temperature:g} is unsupported: too few training frames carry its "
-                "weight, so its free energies are NaN. Simulate nearer to it."
+                f"Temperature {temperature:g} is unsupported, so its free energies are NaN: "
+                f"{support['reason']}."
             )
             energy[:] = np.nan
         if unit == "energy":
