@@ -56,6 +56,7 @@ from latflow.thermodynamics import (
     pool_of,
     populations,
 )
+from latflow.thermodynamics.support import LEAST_FRACTION
 from latflow.trajectories import (
     FRAME_METADATA,
     SCORE_METADATA,
@@ -724,11 +725,11 @@ class TemperatureExtrapolator(
         frames = self.z_[thin(np.arange(len(self.z_)), MOST_JUDGED)]
         energy = self.log_density(frames, temperature).max() - self.log_density(flat, temperature)
         energy[self._unvisited(flat)] = np.nan
-        support = ensemble.at(temperature).support()
-        if support["support"] == "unsupported":
+        unknown = ensemble.evidence.unknown(temperature, ensemble.temperatures) is not None
+        if unknown or ensemble.at(temperature).effective_fraction < LEAST_FRACTION:
             warn(
                 f"Temperature {temperature:g} is unsupported, so its free energies are NaN: "
-                f"{support['reason']}."
+                f"{ensemble.at(temperature).support()['reason']}. Simulate nearer to it."
             )
             energy[:] = np.nan
         if unit == "energy":

@@ -87,4 +87,4 @@ def _shifts(pair: list[Observable], weighting: Weighting, n_states: int) -> Floa
         own = np.stack([mean[k], mean_square[k] - mean[k] ** 2], axis=1)
         shifts[k] = own - np.stack([moments.energy, moments.fluctuation], axis=1)
         shifts[k] -= shifts[k].mean(axis=0)
-    return shifts
+    return np.nan_to_num(shifts)

@@ -701,6 +701,13 @@ class Equilibrium:
         """Kish's effective sample size of the weights."""
         return effective_sample_size(self.weights)
 
+    @property
+    def effective_fraction(self) -> float:
+        """The same as a fraction of that at the nearest simulated temperature."""
+        simulated = self.ensemble.temperatures
+        nearest = float(simulated[np.argmin(np.abs(1 / simulated - 1 / self.temperature))])
+        return self.effective_sample_size / self.ensemble.at(nearest).effective_sample_size
+
     def state_populations(self) -> pd.DataFrame:
         """Return the population of every state with its standard error; index `state`."""
         statistic = partial(
@@ -743,9 +750,7 @@ class Equilibrium:
         """Return what :meth:`Ensemble.support` has in a row."""
         ensemble, evidence = self.ensemble, self.ensemble.evidence
         simulated = ensemble.temperatures
-        nearest = float(simulated[np.argmin(np.abs(1 / simulated - 1 / self.temperature))])
-        size = self.effective_sample_size
-        fraction = size / ensemble.at(nearest).effective_sample_size
+        size, fraction = self.effective_sample_size, self.effective_fraction
         role, spread, crossings = role_of(self.temperature, simulated), np.nan, np.nan
         if ensemble.states is not None:
             statistic = partial(populations, states=ensemble.states, n_states=ensemble.n_states)

@@ -178,7 +178,7 @@ class Observable:
         """Return the own means at one beta by their slopes, (n_states,); 0 where none is known."""
         means, slopes = self.own_means(times), self._slopes(times)
         order, local = np.argsort(self.pool.betas), np.zeros(self.known.shape[1])
-        for s, known in enumerate(self.known.T):
+        for s, known in enumerate(self.known.T & np.isfinite(means.T)):
             at = order[known[order]]
             if len(at):
                 local[s] = hermite(beta, self.pool.betas[at], means[at, s], slopes[at, s])[0]
