@@ -1,4 +1,4 @@
-"""What frames leave unknown: heat capacities by a prior, few crossings, kinks, inputs that differ."""
+"""What frames leave unknown: heat capacities, few crossings, kinks, inputs that differ."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pooled(
     temperatures: tuple[float, ...], seed: int = 0, n: int = 4000
 ) -> tuple[Pool, np.ndarray, np.ndarray]:
     """Pool, states and energies of frames of two states with a hidden heat capacity."""
-    X, metadata = Hidden.drawn(temperatures, seed, n)
+    _, metadata = Hidden.drawn(temperatures, seed, n)
     total = n * len(temperatures)
     origin, blocks = np.repeat(np.arange(len(temperatures)), n), np.arange(total) // (n // 10)
     pool = Pool(1 / np.array(temperatures), origin, np.ones(total), blocks)

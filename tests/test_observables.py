@@ -236,3 +236,14 @@ def test_the_nearest_weights_keep_the_populations_and_prefer_near_frames(
     assert (
         abs(rough - exact("q^2", t)) < abs(ensemble.at(t).weights @ q**2 - exact("q^2", t)) + 0.02
     )
+
+
+@pytest.mark.parametrize("t", [0.75, 0.8, 0.95])
+def test_between_two_temperatures_the_nearer_counts_more(t: float) -> None:
+    """By a line in beta, in every state."""
+    ensemble, temperature, states, _ = drawn(0, (0.7, 1.0, 1.4))
+    weights = ensemble.nearest_weights(t)
+    share = (1 / t - 1 / 1.0) / (1 / 0.7 - 1 / 1.0)
+    for state in (0, 1):
+        inside = weights * (states == state)
+        assert inside[temperature == 0.7].sum() / inside.sum() == pytest.approx(share)
