@@ -340,7 +340,6 @@ def _add_evidence(model: Any) -> None:
     known = [one for one in (ensemble.yardstick, ensemble.answer) if one is not None]
     routes = [one.route for one in known if isinstance(one.route, Energies)]
     ensemble.energy = routes[0].energy if routes else None
-    ensemble.lines = None
     ensemble.bootstraps = tuple(_with_times(one, ensemble.pool) for one in ensemble.bootstraps)
     ensemble.lines = None  # error bars stay what they were
     lagtime = model.lagtime_

@@ -270,7 +270,9 @@ class Structures:
         n_frames : int
         draw : {"weights", "samples"}, default="weights"
             "weights" draws training frames with the model's weights, systematically: a frame of
-            weight w comes n_frames * w times, rounded up or down. Their order is that of the
+            weight w comes n_frames * w times, rounded up or down. Frames of the nearest simulated
+            temperatures are preferred, so that what no feature shows is as it is there; see
+            :meth:`latflow.thermodynamics.Ensemble.nearest_weights`. Their order is that of the
             training frames. "samples" takes the frame nearest to each of `n_frames` points that the
             model generates, as :meth:`nearest_frames` does: one structure stands for all the
             points around it, and `n_novel` says how many have none.
@@ -351,9 +353,10 @@ class Structures:
         return np.asarray(trajectory), np.asarray(rows - starts[trajectory])
 
     def _frame_weights(self, temperature: float | None) -> FloatArray:
-        """Return every frame's weight at a temperature; they sum to 1."""
+        """Return every frame's weight at a temperature, those near preferred; they sum to 1."""
         if self.model.ensemble_ is not None:
-            weights = self.model.frame_weights(temperature)
+            named = self.model.reference_temperature_ if temperature is None else temperature
+            weights = self.model.ensemble_.nearest_weights(check_temperature(named))
             return np.concatenate(weights) if isinstance(weights, list) else weights
         simulated = self.model.temperatures_
         if temperature is None and len(simulated) < 2:

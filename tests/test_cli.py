@@ -107,6 +107,13 @@ class TestFit:
         assert model.n_components == 1
         assert [len(labels) for labels in model.labels_] == [600, 600]
 
+    def test_one_temperature_with_energies_gives_an_extrapolator(self, folder: Path) -> None:
+        energies = ["--energy", "cold_energy.npy", "cold_energy.npy"]
+        assert fit("cold.npy", "cold.npy", "--temperature", "0.8", *energies) == 0
+        model = latflow.load("model.latflow")
+        assert isinstance(model, TemperatureExtrapolator)
+        assert model.support(0.9)["role"].tolist() == ["beyond"]
+
     def test_npz_and_output(self, folder: Path) -> None:
         np.savez("alone.npz", anything=np.load("cold.npy"))
         np.savez("named.npz", features=np.load("hot.npy"), time=np.zeros(3))
@@ -248,7 +255,18 @@ class TestFitRefuses:
             (["--temperature", "1", "-2"], "every `temperature` to be positive, got -2"),
             (["--temperature", "1", "--method", "enthalpy"], "at least two values"),
             (["--temperature", "1", "2", "--method", "mbar"], "Expected `energy`"),
-            (["--temperature", "1", "--energy", "cold_energy.npy", "hot_energy.npy"], "two values"),
+            (
+                [
+                    "--temperature",
+                    "1",
+                    "--method",
+                    "mbar",
+                    "--energy",
+                    "cold_energy.npy",
+                    "hot_energy.npy",
+                ],
+                "two values",
+            ),
             (["--temperature", "1", "--output", "none/model"], "`--output` in an existing folder"),
             (["--temperature", "1", "--output", "."], "`--output` to be a file"),
             (["--temperature", "1", "--components", "0"], "`n_components` to be an integer >= 1"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 
 from latflow.thermodynamics import Unsettled, crossings, settling
+from latflow.thermodynamics.connection import lasting
 from latflow.trajectories import Frames, gather_frames
 from latflow.units import Units
 
@@ -124,6 +125,18 @@ def test_a_process_at_equilibrium_is_no_alarm(
     assert alarms == 0
 
 
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.05])
+def test_one_visit_of_one_of_many_short_trajectories_to_a_rare_state_is_no_alarm(
+    share: float, rng: np.random.Generator
+) -> None:
+    """Each by itself: how far they scatter together is another question."""
+    alarms = []
+    for _ in range(4):
+        walkers = [telegraph(rng, 30, share, 3) for _ in range(250)]
+        alarms += [item.kind for item in judged(walkers, lagtime=5)]
+    assert set(alarms) <= {"starts"}
+
+
 @pytest.mark.parametrize("dynamics", [True, False])
 def test_independent_frames_are_no_alarm(dynamics: bool, rng: np.random.Generator) -> None:
     draws = [(rng.random(300) < 0.3).astype(int) for _ in range(20)]
@@ -171,3 +184,21 @@ def test_weights_tell_populations() -> None:
     assert judged(states) == []
     weights = [np.where(s == 1, 9.0, 1.0) if k == 1 else np.ones(400) for k, s in enumerate(states)]
     assert {i.trajectory for i in judged(states, weights=weights)} == {1}
+
+
+def test_frames_that_weigh_next_to_nothing_are_no_alarm(rng: np.random.Generator) -> None:
+    """A bias made half of a trajectory weightless; which state it is in there tells nothing."""
+    walkers = [telegraph(rng, 2000, 0.5, 500) for _ in range(6)]
+    walkers[2][1000:] = 0
+    assert {item.trajectory for item in judged(walkers)} == {2}
+    weights = [np.where(walker == 1, 1.0, 1e-6) for walker in walkers]
+    assert judged(walkers, weights=weights) == []
+
+
+def test_a_state_without_a_visit_that_lasts_is_none_that_could_be_unconnected() -> None:
+    walker = np.tile([0] * 10 + [2] + [0] * 10 + [1] * 10, 20)
+    frames, states = gathered([walker])
+    counts = np.bincount(walker)
+    assert np.bincount(states[lasting(frames, states, 1)]).tolist() == counts.tolist()
+    inside = lasting(frames, states, 5)
+    assert np.bincount(states[inside], minlength=3).tolist() == [counts[0], counts[1], 0]

@@ -513,7 +513,9 @@ def test_draws_are_enough_for_an_estimator_without_time(few_frames, tmp_path):
         model = tiny_extrapolator(PCA(2)).fit(X, **metadata, states=states, dynamics=dynamics)
         save(model, tmp_path / "draws.latflow")
         answers.append(load(tmp_path / "draws.latflow").state_populations([0.8, 1.1]))
-    assert answers[0].equals(answers[1])
+    assert answers[0]["population"].equals(answers[1]["population"])
+    # few crossings leave draws, of which none is counted, as they are
+    assert (answers[1]["standard_error"] <= answers[0]["standard_error"]).all()
     assert model.cross_check()["msm"].isna().all()
     assert not model.cross_check()["frames"].isna().any()
 

@@ -8,8 +8,9 @@ trajectories in a row with their temperatures, ``LaTFEstimator(**SETTINGS)`` and
 bootstraps: `data/extrapolator_format2.latflow` has ten (``n_bootstraps=10``). Format 3 holds an
 ensemble:
 `data/extrapolator_format3.latflow` has ten bootstraps, energies, and a pipeline of
-``PerFrame(StandardScaler())`` and the same LaTFEstimator inside. Later formats get files of their
-own; these are never made anew.
+``PerFrame(StandardScaler())`` and the same LaTFEstimator inside. Format 4 holds curves and what
+was observed: `data/extrapolator_format4.latflow` is as that of format 3, with six trajectories,
+t = 1.0 too. Later formats get files of their own; these are never made anew.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import StandardScaler
 
 from latflow import LaTFEstimator, TemperatureExtrapolator, load, persistence, save
-from latflow.thermodynamics import Ensemble
+from latflow.thermodynamics import Curves, Ensemble
 from latflow.trajectories.features import FeatureList
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only one metastable state:UserWarning")
@@ -564,7 +565,7 @@ def asked_of_old_files(model: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("latf", 1), ("extrapolator", 1), ("extrapolator", 2), ("extrapolator", 3)],
+    [("latf", 1), *(("extrapolator", number) for number in (1, 2, 3, 4))],
 )
 def test_files_of_every_format_still_give_the_same_numbers(name: str, number: int) -> None:
     path = DATA / f"{name}_format{number}.latflow"
@@ -575,6 +576,78 @@ def test_files_of_every_format_still_give_the_same_numbers(name: str, number: in
     for key, values in expected.items():
         np.testing.assert_allclose(found[key], values, rtol=1e-8, atol=1e-12, err_msg=key)
     assert load(path).sample(3, 1.0, random_state=0).shape == (3, 2)
+
+
+@pytest.mark.parametrize(("number", "crossings"), [(1, 4), (2, 4), (3, 3), (4, 5)])
+def test_files_of_every_format_know_what_was_observed(number: int, crossings: int) -> None:
+    model = load(DATA / f"extrapolator_format{number}.latflow")
+    support = model.support([0.8, 1.1, 1.2])
+    assert support["role"].tolist() == ["simulated", "between", "simulated"]
+    assert (support["support"] == "extrapolated").all()
+    assert (support["crossings"] == crossings).all()
+    assert support["reason"].str.contains(f"{crossings} crossings each way").all()
+    overlap = model.ensemble_.evidence.overlap
+    np.testing.assert_allclose(overlap.sum(axis=1), 1, atol=1e-4)
+    table = model.thermodynamics(1.0)
+    errors = table.filter(regex="_error$")
+    assert table.notna().all(axis=None)
+    assert (errors[["free_energy_error", "energy_error"]] > 0).all(axis=None)
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_energies_of_files_answer_for_the_whole_system(number: int) -> None:
+    model = load(DATA / f"extrapolator_format{number}.latflow")
+    pool, energy = model.ensemble_.pool, model.ensemble_.energy
+    table = model.whole_system(model.temperatures_)
+    own = [energy[pool.origin == k].mean() for k in range(len(pool.betas))]
+    np.testing.assert_allclose(table["energy"], own, rtol=1e-9)
+    assert (table["energy_error"] > 0).all()
+
+
+def test_bootstraps_of_format_3_know_which_blocks_they_drew() -> None:
+    ensemble = load(DATA / "extrapolator_format3.latflow").ensemble_
+    pool = ensemble.pool
+    for bootstrap in ensemble.bootstraps:
+        times = bootstrap.times
+        assert (times == np.rint(times)).all()
+        per_temperature = np.bincount(pool.strata[1], times)
+        np.testing.assert_array_equal(per_temperature, np.bincount(pool.strata[1]))
+        absent = ~np.isfinite(bootstrap.log_base)
+        np.testing.assert_array_equal(absent, pool.weights_of(times) == 0)
+
+
+def test_files_without_energies_ask_for_them() -> None:
+    with pytest.raises(ValueError, match="knows the potential energy of every frame"):
+        load(DATA / "extrapolator_format2.latflow").whole_system(1.0)
+
+
+@pytest.mark.parametrize("lagtime", [1, 3])
+@pytest.mark.parametrize("length", [2, 60])
+def test_segments_of_old_arrays_are_walkers_where_a_visit_fits(lagtime: int, length: int) -> None:
+    """Segments that are too short for two visits are taken as draws."""
+    ensemble = load(DATA / "extrapolator_format3.latflow").ensemble_
+    ensemble.lengths, n = None, len(ensemble.pool)
+    order = np.argsort(ensemble.pool.origin, kind="stable")[::-1]
+    frames = persistence._frames_of(ensemble, order, np.arange(length, n, length), lagtime)
+    np.testing.assert_array_equal(np.bincount(frames.trajectory), length)
+    np.testing.assert_array_equal(frames.frame[order], np.tile(np.arange(length), n // length))
+    np.testing.assert_array_equal(frames.origin, ensemble.pool.origin)
+    followed = length >= 2 * lagtime
+    assert (frames.dynamics == followed).all()
+
+
+def test_curves_with_a_heat_capacity_outside_come_back(data: Data, tmp_path: Path) -> None:
+    model = MODELS["enthalpy, ensemble"](data)
+    ensemble, rng = model.ensemble_, np.random.default_rng(0)
+    n, betas = len(ensemble.pool), ensemble.pool.betas
+    route = Curves(rng.standard_normal((n, 3)), betas, rng.random(n))
+    answer = dataclasses.replace(ensemble.answer, route=route)
+    model = copy.deepcopy(model)
+    model.ensemble_.answer = answer
+    back = through_a_file(model, tmp_path)
+    assert_identical(back.ensemble_.answer, answer)
+    for t in (0.5, 0.9, 3.0):
+        np.testing.assert_array_equal(back.ensemble_.at(t).weights, model.ensemble_.at(t).weights)
 
 
 def test_how_features_were_made_travels_into_the_file(data: Data, tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def pyplot(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def fit(n_components: int = 2, **options: Any) -> TemperatureExtrapolator:
     """Fit too briefly for a good model, which nothing here needs."""
-    cold, hot = (make_three_hole(800, temperature=t, random_state=0) for t in (COLD, HOT))
+    cold, hot = (
+        make_three_hole(4000, temperature=t, n_walkers=2, random_state=0) for t in (COLD, HOT)
+    )
     inner = LaTFEstimator(5, n_components, max_iter=160, boltzmann_constant=1.0, random_state=0)
     model = TemperatureExtrapolator(inner, max_iter=20, random_state=0, **options)
     with warnings.catch_warnings():

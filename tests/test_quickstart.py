@@ -41,7 +41,7 @@ def test_own_files(quickstart, capsys, monkeypatch):
     short = {"time_step": 0.02, "stride": 10}  # the annealing takes as many steps as time needs
     simulate = quickstart.make_lj7
     monkeypatch.setattr(quickstart, "make_lj7", lambda *a, **k: simulate(*a, **k, **short))
-    assert_sensible(*printed(quickstart, [], capsys, n_frames=400))
+    assert_sensible(*printed(quickstart, [], capsys, n_frames=4000))
 
 
 def test_files_of_the_user(quickstart, capsys, tmp_path):

