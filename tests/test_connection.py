@@ -202,3 +202,14 @@ def test_a_state_without_a_visit_that_lasts_is_none_that_could_be_unconnected() 
     assert np.bincount(states[lasting(frames, states, 1)]).tolist() == counts.tolist()
     inside = lasting(frames, states, 5)
     assert np.bincount(states[inside], minlength=3).tolist() == [counts[0], counts[1], 0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_exchange_slower_than_a_state_flickers_is_no_fault_of_one_trajectory(seed: int) -> None:
+    """States 1 and 2 flicker; walkers that stay with 0 for most of their time never see them."""
+    rng = np.random.default_rng(seed)
+    away = [np.cumsum(rng.random(300) < 1 / 150) % 2 ^ rng.integers(2) for _ in range(40)]
+    walkers = [np.where(one == 0, 0, rng.integers(1, 3, 300)) for one in away]
+    frames, labels = gathered(walkers, temperature=[300.0] * 40)
+    kinds = {item.kind for item in settling(frames, labels, 3, 1)}
+    assert not kinds & {"halves", "trajectories"}

@@ -19,6 +19,7 @@ FEWEST_FRAMES = 2 * N_BLOCKS  # that are worth cutting
 FALSE_ALARMS = 0.002  # of a whole fit, were the errors Gaussian and exact
 HEAVY_TAILS = 1.1  # times that limit: errors are estimated from few blocks and few crossings
 FEW_CROSSINGS = 8  # of a trajectory, in all
+FEWEST_ALIKE = 10  # trajectories, from which on each is a block and errors are their scatter
 FAR_MORE = 2.5  # scatter of trajectories, in what their own blocks explain
 LEAST_SCATTER = 0.05  # of a population, that is worth a word
 
@@ -134,7 +135,10 @@ def settling(frames: Frames, states: IntArray, n_states: int, lagtime: int) -> l
     with the second and the trajectory with the others. The variance of a population p is the
     larger of that by contiguous blocks and, since blocks see nothing of what is slower than they
     are, 4 p^2 (1 - p)^2 / N: that of a two-state process which crossed N times, at least once.
-    Equilibrium draws have p (1 - p) / n instead. The limit rises with the number of comparisons.
+    Equilibrium draws have p (1 - p) / n instead. Where there are ten trajectories or more it is
+    not less than how the others scatter, which errors by trajectories allow for: what is slower
+    than the crossings of one state, as exchange with a third, is no fault of one trajectory. The
+    limit rises with the number of comparisons.
 
     Parameters
     ----------
@@ -218,7 +222,8 @@ def _halves(tally: _Tally) -> Iterator[Unsettled]:
     parts = [tally.over(half) for half in HALVES]
     telegraph = tally.telegraph(tally.crossings / 2, tally.over(slice(None))[1])
     values = [value for _, value, _ in parts]
-    variances = [np.maximum(by_blocks, telegraph) for *_, by_blocks in parts]
+    half = _scatter_of_others(values[0] - values[1], about_zero=True) / 2
+    variances = [np.maximum(np.maximum(v, telegraph), half) for *_, v in parts]
     yield from _compared(tally, "halves", values, variances, tally.crossings, tally.trajectory)
 
 
@@ -250,14 +255,34 @@ def _trajectories(tally: _Tally) -> Iterator[Unsettled]:
     # were all alike, each would have its share of all the crossings
     share = tally.n_frames[:, None] / tally.n_frames.sum()
     n_crossings = tally.crossings.sum(0)
+    alone = np.maximum(by_blocks, tally.telegraph(n_crossings * share, value))
     variances = [
-        np.maximum(by_blocks, tally.telegraph(n_crossings * share, value)),
+        np.maximum(alone, _scatter_of_others(value)),
         np.maximum(by_others, tally.telegraph(n_crossings * (1 - share), others)),
     ]
     numbers = tally.trajectory
     yield from _compared(
         tally, "trajectories", [value, others], variances, tally.crossings, numbers
     )
+
+
+def _scatter_of_others(values: FloatArray, *, about_zero: bool = False) -> FloatArray:
+    """Return the variance of the values of all other trajectories; 0 where there are few.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_trajectories, n_states)
+    about_zero : bool, default=False
+        Whether their mean is known to be zero.
+    """
+    n = len(values)
+    if n < FEWEST_ALIKE:
+        return np.zeros_like(values)
+    squares = (values**2).sum(0) - values**2
+    if about_zero:
+        return np.asarray(squares / (n - 1))
+    sums = values.sum(0) - values
+    return np.asarray(np.maximum(0.0, squares - sums**2 / (n - 1)) / (n - 2))
 
 
 def _compared(
