@@ -72,10 +72,10 @@ def learn_enthalpy(
     """Learn the curve u(beta; v) of every frame from its temperature and, if known, its energy.
 
     A network is trained for a while. What it is linear in stays; how the curves depend on that is
-    then solved for exactly on all frames, and once more for each bootstrap over blocks. Held-out
-    frames say how many functions of beta the curves need; each bootstrap asks its own. Bootstraps
-    take turns on four networks, so that their spread is that of networks and orders too, and the
-    mean of the networks answers.
+    then solved for exactly on all frames, and once more for each bootstrap over blocks. How many
+    functions of beta the curves need is what frames not seen would lose least with; each bootstrap
+    asks its own blocks. Bootstraps take turns on four networks, so that their spread is that of
+    networks and orders too, and the mean of the networks answers.
 
     Parameters
     ----------
@@ -129,9 +129,8 @@ def _solved(
 ) -> tuple[Curves, FloatArray, list[Weighting]]:
     """Solve one network's last layer on all frames, and on bootstraps, each with its order.
 
-    The offsets are those of the former.
-
-    The latter serve error bars only and are kept in single precision.
+    The first gives the curves and the f_k; bootstraps serve error bars only and are kept in single
+    precision.
     """
     first = fit.solve(pool.weights, fit.choice.order())
     solutions = [first]

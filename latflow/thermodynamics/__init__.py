@@ -21,6 +21,7 @@ from latflow.thermodynamics.moments import (
 )
 from latflow.thermodynamics.observables import Observable
 from latflow.thermodynamics.offsets import free_energy_offsets
+from latflow.thermodynamics.own_frames import OwnFrames
 from latflow.thermodynamics.pool import Pool, effective_sample_size
 from latflow.thermodynamics.routes import (
     Bent,
@@ -54,6 +55,7 @@ __all__ = [
     "Evidence",
     "MeltingTemperature",
     "Observable",
+    "OwnFrames",
     "Pool",
     "Route",
     "Snapshot",

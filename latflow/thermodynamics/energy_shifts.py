@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latflow._typing import FloatArray, IntArray
+from latflow._typing import FloatArray
 from latflow.thermodynamics.moments import state_moments
-from latflow.thermodynamics.observables import Observable
+from latflow.thermodynamics.own_frames import OwnFrames, share_of
 from latflow.thermodynamics.weighting import Snapshot, Weighting
-
-DIFFERENT = 2.0  # errors, beyond which own energies are taken as they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,61 +28,54 @@ class EnergyShifts:
         Ascending.
     answer : ndarray of shape (n_temperatures, n_states, 2)
         Shifts of energy and fluctuation that hold for the answer.
-    bootstraps : dict of int to ndarray
-        Those of each bootstrap, by its identity.
+    bootstraps : dict of Weighting to ndarray
     """
 
     betas: FloatArray
     answer: FloatArray
-    bootstraps: dict[int, FloatArray]
+    bootstraps: dict[Weighting, FloatArray]
 
     @classmethod
     def of(
         cls,
         energy: FloatArray,
-        states: IntArray,
+        own: OwnFrames,
         n_states: int,
         answer: Weighting,
         bootstraps: Sequence[Weighting],
     ) -> EnergyShifts:
-        """Return the shifts of some frames' energies."""
-        pool = answer.pool
-        if pool is None:
-            raise ValueError("Expected an answer with its pool, got that of a bootstrap.")
+        """Return the shifts of some frames' energies; `n_states` may count states without any."""
         centred = energy - energy.mean()
-        pair = [Observable(x, pool, states, answer, bootstraps) for x in (centred, centred**2)]
-        others = [_shifts(pair, one, n_states) for one in bootstraps]
+        sums = own.by_block(centred), own.by_block(centred**2)
         plain = Weighting(answer.route, answer.log_counts, answer.log_base)
-        shift = _shifts(pair, plain, n_states)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            z2 = np.nan_to_num((shift / np.std(others, axis=0, ddof=1)) ** 2)
-        share = np.where(z2 > DIFFERENT**2, 1.0, np.maximum(0.0, 1 - 1 / np.maximum(z2, 1.0)))
-        order = np.argsort(pool.betas)
+        shift, *others = (_shifts(sums, own, one, n_states) for one in (plain, *bootstraps))
+        share = share_of(shift, np.std(others, axis=0, ddof=1))
         pairs = zip(bootstraps, others, strict=True)
-        each = {id(one): (share * other)[order] for one, other in pairs}
-        return cls(pool.betas[order], (share * shift)[order], each)
+        each = {one: (share * other)[own.rising] for one, other in pairs}
+        return cls(own.pool.betas[own.rising], (share * shift)[own.rising], each)
 
     def at(self, snapshot: Snapshot) -> tuple[FloatArray, FloatArray]:
         """Return the shifts of every state's energy and fluctuation at one beta: (n_states,)."""
-        shifts = self.bootstraps.get(id(snapshot.weighting), self.answer)
+        shifts = self.bootstraps.get(snapshot.weighting, self.answer)
         columns = shifts.reshape(len(self.betas), -1).T
         values = [np.interp(snapshot.beta, self.betas, column) for column in columns]
         energy, fluctuation = np.array(values).reshape(-1, 2).T
         return energy, fluctuation
 
 
-def _shifts(pair: list[Observable], weighting: Weighting, n_states: int) -> FloatArray:
+def _shifts(
+    sums: tuple[FloatArray, FloatArray], own: OwnFrames, weighting: Weighting, n_states: int
+) -> FloatArray:
     """Return own energies and fluctuations less the route's: (n_temperatures, n_states, 2).
 
     Less their mean over states, which no difference of states sees; 0 where not known.
     """
-    energy, square = pair
-    mean, mean_square = (one.own_means(weighting.times) for one in pair)
-    betas = energy.pool.betas
+    mean, square = (own.means(one, weighting.times) for one in sums)
+    betas = own.pool.betas
     shifts = np.zeros((len(betas), n_states, 2))
-    for k in np.flatnonzero(energy.known.sum(axis=1) == n_states):
-        moments = state_moments(weighting.at(float(betas[k])), square.states, n_states)
-        own = np.stack([mean[k], mean_square[k] - mean[k] ** 2], axis=1)
-        shifts[k] = own - np.stack([moments.energy, moments.fluctuation], axis=1)
+    for k in np.flatnonzero(own.known.sum(axis=1) == n_states):
+        moments = state_moments(weighting.at(float(betas[k])), own.states, n_states)
+        shifts[k, :, 0] = mean[k] - moments.energy
+        shifts[k, :, 1] = square[k] - mean[k] ** 2 - moments.fluctuation
         shifts[k] -= shifts[k].mean(axis=0)
     return np.nan_to_num(shifts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from latflow.thermodynamics.moments import (
     state_moments,
 )
 from latflow.thermodynamics.observables import Observable
+from latflow.thermodynamics.own_frames import OwnFrames
 from latflow.thermodynamics.pool import Pool, effective_sample_size
 from latflow.thermodynamics.routes import (
     Bent,
@@ -292,7 +293,8 @@ class Ensemble:
         """Return a statistic at a temperature and its standard error.
 
         The error is the spread of the bootstraps, or that of blocks where there are none, with
-        what they do not know: see :meth:`unseen`.
+        what they do not know: the kink of heat capacities at the border of the simulated range,
+        odds that few crossings tell, and heat capacities that no frame shows.
 
         Parameters
         ----------
@@ -304,47 +306,59 @@ class Ensemble:
         -------
         value, error : ndarray
         """
+        value, seen, hidden = self.parts(temperature, statistic)
+        return value, np.hypot(seen, hidden)
+
+    def parts(
+        self, temperature: float, statistic: Statistic
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return a statistic, its error without heat capacities that no frame shows, and theirs.
+
+        Parameters are those of :meth:`estimate`.
+        """
         beta = self.units.beta(check_temperature(temperature))
         answer = self._twin(self.answer.route) if self.bootstraps else self.answer
         value, error = statistic(answer.at(beta))
         if self.bootstraps:
             others = [statistic(bootstrap.at(beta))[0] for bootstrap in self.bootstraps]
             error = np.std(others, axis=0, ddof=1)
-        return value, np.hypot(error, self.unseen(temperature, statistic, value))
-
-    def unseen(self, temperature: float, statistic: Statistic, value: FloatArray) -> FloatArray:
-        """Return what neither bootstraps nor blocks know of a statistic's error.
-
-        Heat capacities that no frame shows (see :meth:`hidden`), the kink that heat capacities have
-        at the border of the simulated range, and odds that few crossings tell, in quadrature.
-        """
-        beta, route = self.units.beta(temperature), self.answer.route
-        total = self.hidden(temperature, statistic, value)
-        twins: list[Route] = []
-        if isinstance(route, Curves) and route.border(beta) != beta:
-            twins.append(Bent(route))
-        for state, slope, level in () if self.lines is None else self.lines:
-            shares = np.asarray(self._groups == int(state), np.float64)
-            twins.append(Shifted(route, shares, slope, level))
-        for twin in twins:
-            total = np.hypot(total, statistic(self._twin(twin).at(beta))[0] - value)
-        return total
+        unseen = self._changes(beta, statistic, value, self._unseen(beta))
+        return value, np.hypot(error, unseen), self.hidden(temperature, statistic, value)
 
     def hidden(self, temperature: float, statistic: Statistic, value: FloatArray) -> FloatArray:
-        """Return what heat capacities that frames cannot show leave unknown of a statistic.
+        """Return what heat capacities that no frame shows leave unknown of a statistic's value."""
+        return self._changes(self.units.beta(temperature), statistic, value, self._hidden())
 
-        Every state in turn is given one standard deviation more of them; the changes of the
-        statistic from its value add in quadrature.
+    def _changes(
+        self, beta: float, statistic: Statistic, value: FloatArray, twins: Iterable[Route]
+    ) -> FloatArray:
+        """Return by how much a statistic changes with twins of the route, in quadrature."""
+        changes = [statistic(self._twin(twin).at(beta))[0] - value for twin in twins]
+        return np.asarray(np.linalg.norm([np.zeros_like(value), *changes], axis=0))
+
+    def _unseen(self, beta: float) -> Iterator[Route]:
+        """Yield what neither bootstraps nor blocks know of: a kink, odds that few crossings tell.
+
+        The kink is that of heat capacities at the border of the simulated range.
         """
-        beta, total = self.units.beta(temperature), np.zeros_like(value)
+        route = self.answer.route
+        if isinstance(route, Curves) and route.border(beta) != beta:
+            yield Bent(route)
+        for state, slope, level in () if self.lines is None else self.lines:
+            shares = np.asarray(self._groups == int(state), np.float64)
+            yield Shifted(route, shares, slope, level)
+
+    def _hidden(self) -> Iterator[Route]:
+        """Yield the route with one deviation more of the heat capacity that no frame shows.
+
+        Each state's in turn.
+        """
         if self.heat_capacities is None or self.states is None:
-            return total
+            return
         line = line_of_logarithm(self.pool.betas)
         for state in np.flatnonzero(self.heat_capacities):
             extra = np.where(self.states == state, self.heat_capacities[state], 0.0)
-            twin = self._twin(Curved(self.answer.route, extra, line))
-            total = np.hypot(total, statistic(twin.at(beta))[0] - value)
-        return total
+            yield Curved(self.answer.route, extra, line)
 
     def energy_shifts(self) -> EnergyShifts | None:
         """Return what own energies add to those of the route; None without bootstraps or energies.
@@ -353,7 +367,8 @@ class Ensemble:
         """
         if self.energy is None or not self._redrawn or isinstance(self.answer.route, Energies):
             return None
-        return EnergyShifts.of(self.energy, self._groups, self.n_states, self.answer, self._redrawn)
+        own = OwnFrames(self.pool, self._groups)
+        return EnergyShifts.of(self.energy, own, self.n_states, self.answer, self._redrawn)
 
     def _twin(self, route: Route) -> Weighting:
         """Return the answer by another route that agrees with it at the simulated temperatures."""
@@ -385,8 +400,7 @@ class Ensemble:
         -------
         ndarray of shape (n_frames,), or list of them for a list of trajectories
         """
-        weights = self.at(temperature).weights
-        return weights if self.lengths is None else np.split(weights, self.lengths.cumsum()[:-1])
+        return self._split(self.at(temperature).weights)
 
     def nearest_weights(self, temperature: float) -> Any:
         """Return weights that prefer frames of the nearest simulated temperatures; they sum to 1.
@@ -404,8 +418,7 @@ class Ensemble:
         -------
         ndarray of shape (n_frames,), or list of them for a list of trajectories
         """
-        weights = self.at(temperature).nearest_weights
-        return weights if self.lengths is None else np.split(weights, self.lengths.cumsum()[:-1])
+        return self._split(self.at(temperature).nearest_weights)
 
     def expectation(self, values: object, temperatures: ArrayLike) -> pd.DataFrame:
         """Return the expectation of a per-frame observable at each temperature.
@@ -439,7 +452,8 @@ class Ensemble:
             value, error = observable.expectation(beta)
             statistic = partial(averages, values=observable.values[:, None])
             mean = self.answer.at(beta).weights @ observable.values
-            unseen = self.unseen(t, statistic, np.array([mean]))[0]
+            twins = [*self._unseen(beta), *self._hidden()]
+            unseen = self._changes(beta, statistic, np.array([mean]), twins)[0]
             rows.append((value, float(np.hypot(error, unseen))))
         self._warn_of_difference(observable, name)
         return pd.DataFrame(
@@ -452,9 +466,8 @@ class Ensemble:
         if self.lengths is not None:
             values = per_frame(values, [int(n) for n in self.lengths], "values")
         column = check_per_frame(values, len(self.pool), "values")
-        observable = Observable(
-            column, self.pool, self._groups, self.answer, self._redrawn, self.energy
-        )
+        own = OwnFrames(self.pool, self._groups)
+        observable = Observable(column, own, self.answer, self._redrawn, self.energy)
         return observable, f"`{name}`" if name else "The observable"
 
     def _warn_of_difference(self, observable: Observable, name: str) -> None:
@@ -498,7 +511,8 @@ class Ensemble:
                 "Expected a model that knows the potential energy of every frame, got one without: "
                 "give it as `energy` to fit."
             )
-        system = WholeSystem(self.energy, self.pool, self._groups, self.answer, self._redrawn)
+        own = OwnFrames(self.pool, self._groups)
+        system = WholeSystem(self.energy, own, self.answer, self._redrawn)
         each = _each(temperatures)
         unit = np.array([1.0, self.units.boltzmann_constant])
         answers = [system.at(self.units.beta(check_temperature(t))) for t in each]
@@ -549,7 +563,10 @@ class Ensemble:
             energies also `free_energy_mbar`, `free_energy_mbar_error` and
             `free_energy_difference`, the learned value less MBAR's.
         """
-        table = self._tables(temperatures, lambda at: at.thermodynamics(reference=reference))
+        shifts = self.energy_shifts()
+        table = self._tables(
+            temperatures, lambda at: at.thermodynamics(reference=reference, shifts=shifts)
+        )
         return self._known(table)
 
     def support(self, temperatures: ArrayLike) -> pd.DataFrame:
@@ -660,6 +677,10 @@ class Ensemble:
             )
         return self.states
 
+    def _split(self, values: FloatArray) -> Any:
+        """Return one value per frame as the frames came."""
+        return values if self.lengths is None else np.split(values, self.lengths.cumsum()[:-1])
+
     def _known(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table with NaN at temperatures where nothing is known; warn, and say why."""
         at = table.index.get_level_values("temperature")
@@ -719,8 +740,13 @@ class Equilibrium:
             index=pd.RangeIndex(len(value), name="state"),
         )
 
-    def thermodynamics(self, *, reference: int | None = None) -> pd.DataFrame:
-        """Return free energy, energy, entropy and heat capacity of every state; index `state`."""
+    def thermodynamics(
+        self, *, reference: int | None = None, shifts: EnergyShifts | None = None
+    ) -> pd.DataFrame:
+        """Return free energy, energy, entropy and heat capacity of every state; index `state`.
+
+        `shifts` are the ensemble's, for callers that ask at several temperatures.
+        """
         ensemble, n_states = self.ensemble, self.ensemble.n_states
         ensemble.check_states()
         if reference is not None:
@@ -732,12 +758,12 @@ class Equilibrium:
             ensemble=ensemble,
             temperature=self.temperature,
             pairs=list(zip(states, others, strict=True)),
-            shifts=ensemble.energy_shifts(),
+            shifts=shifts or ensemble.energy_shifts(),
         )
-        value, error = ensemble.estimate(self.temperature, statistic)
+        value, seen, hidden = ensemble.parts(self.temperature, statistic)
+        error = np.hypot(seen, hidden)
         names = [*QUANTITIES, *(f"{name}_error" for name in QUANTITIES)]
         columns = dict(zip(names, np.hstack([value, error]).T, strict=True))
-        hidden = ensemble.hidden(self.temperature, statistic, value)
         columns["heat_capacity_prior"] = hidden[:, -1]
         if ensemble.yardstick is not None:
             beta = ensemble.units.beta(self.temperature)

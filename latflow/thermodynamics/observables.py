@@ -19,14 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from latflow._typing import BoolArray, FloatArray, IntArray
-from latflow.thermodynamics.pool import Pool
+from latflow._typing import FloatArray
+from latflow.thermodynamics.own_frames import OwnFrames, hermite, share_of
 from latflow.thermodynamics.weighting import Snapshot, Weighting
-from latflow.thermodynamics.whole_system import hermite
 
 Scale = Callable[[Any], Any]
-DIFFERENT = 2.0  # errors, beyond which a difference is taken as it is
-FEWEST_FRAMES = 10  # of a state at a temperature that a mean is trusted with
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +33,7 @@ class Observable:
     Attributes
     ----------
     values : ndarray of shape (n_frames,)
-    pool : Pool
-    states : ndarray of int, shape (n_frames,)
-        All 0 for a model without states.
+    own : OwnFrames
     answer : Weighting
     bootstraps : sequence of Weighting
     energy : ndarray of shape (n_frames,), optional
@@ -46,57 +41,35 @@ class Observable:
     """
 
     values: FloatArray
-    pool: Pool
-    states: IntArray
+    own: OwnFrames
     answer: Weighting
     bootstraps: Sequence[Weighting]
     energy: FloatArray | None = None
 
     @cached_property
-    def _sums(self) -> tuple[FloatArray, FloatArray]:
-        """Weights, and weights times values, by block and state: (n_blocks, n_states) each."""
-        n = int(self.states.max()) + 1
-        cells = self.pool.strata[0].astype(np.int64) * n + self.states
-        size = self.pool.n_blocks * n
-        weights = np.bincount(cells, self.pool.weights, minlength=size)
-        values = np.bincount(cells, self.pool.weights * self.values, minlength=size)
-        shape = self.pool.n_blocks, n
-        return np.reshape(weights * 1.0, shape), np.reshape(values * 1.0, shape)
+    def _sums(self) -> FloatArray:
+        """Sums by block and state, (n_blocks, n_states)."""
+        return self.own.by_block(self.values)
 
     @cached_property
-    def known(self) -> BoolArray:
-        """Where a state has frames enough at a temperature: (n_temperatures, n_states)."""
-        origin = self.pool.strata[1]
-        n, n_states = len(self.pool.betas), self._sums[0].shape[1]
-        frames = np.bincount(
-            self.pool.origin.astype(np.int64) * n_states + self.states, minlength=n * n_states
-        ).reshape(n, n_states)
-        blocks = np.array([(self._sums[0][origin == k] > 0).sum(axis=0) for k in range(n)])
-        return (frames >= FEWEST_FRAMES) & (blocks >= 2)
-
-    def own_means(self, times: FloatArray | None = None) -> FloatArray:
-        """Return the means over each temperature's own frames: (n_temperatures, n_states).
-
-        NaN where there are none; `times` is how often each block comes.
-        """
-        weights, values = self._sums
-        origin = self.pool.strata[1]
-        member = np.eye(len(self.pool.betas))[origin] * (1.0 if times is None else times[:, None])
-        with np.errstate(invalid="ignore"):
-            return np.asarray((member.T @ values) / (member.T @ weights))
+    def _energies(self) -> tuple[FloatArray, FloatArray]:
+        """The same of the energy, and of its product with the observable."""
+        energy = np.asarray(self.energy) - np.mean(np.asarray(self.energy))
+        return self.own.by_block(energy), self.own.by_block(self.values * energy)
 
     def means(self, snapshot: Snapshot) -> tuple[FloatArray, FloatArray]:
         """Return populations of the states, and reweighted means over them, at one beta."""
-        weights, n = snapshot.weights, self._sums[0].shape[1]
-        population = np.bincount(self.states, weights, minlength=n)
+        weights, states, n = snapshot.weights, self.own.states, self.own.n_states
+        population = np.bincount(states, weights, n)
         with np.errstate(invalid="ignore"):
-            mean = np.bincount(self.states, weights * self.values, minlength=n) / population
+            mean = np.bincount(states, weights * self.values, n) / population
         return np.asarray(population, np.float64), mean
 
     def differences(self, weighting: Weighting) -> FloatArray:
         """Return own means less reweighted ones at the simulated temperatures, 0 if not known."""
-        reweighted = np.array([self.means(weighting.at(b))[1] for b in self.pool.betas])
-        return np.where(self.known, np.nan_to_num(self.own_means(weighting.times) - reweighted), 0)
+        reweighted = np.array([self.means(weighting.at(b))[1] for b in self.own.pool.betas])
+        difference = self.own.means(self._sums, weighting.times) - reweighted
+        return np.where(self.own.known, np.nan_to_num(difference), 0)
 
     @cached_property
     def difference(self) -> FloatArray:
@@ -111,21 +84,20 @@ class Observable:
     @cached_property
     def pulls(self) -> FloatArray:
         """Pull of each block on the differences: (n_blocks, n_temperatures, n_states)."""
-        n_temperatures, n = self.known.shape
-        pulls = np.zeros((self.pool.n_blocks, n_temperatures, n))
-        own = self.own_means()
-        for k, beta in enumerate(self.pool.betas):
+        pool, states, known = self.own.pool, self.own.states, self.own.known
+        pulls = np.zeros((pool.n_blocks, *known.shape))
+        own, total = self.own.means(self._sums), self.own.totals(self.own.weights)
+        for k, beta in enumerate(pool.betas):
             snapshot = self.answer.at(beta)
             population, mean = self.means(snapshot)
-            at_k = self.pool.weights * (self.pool.origin == k)
-            total = np.bincount(self.states, at_k, minlength=n)
-            for s in np.flatnonzero(self.known[k]):
-                rows = np.flatnonzero(self.states == s)
+            at_k = pool.weights * (pool.origin == k)
+            for s in np.flatnonzero(known[k]):
+                rows = np.flatnonzero(states == s)
                 values = self.values[rows]
-                direct = at_k[rows] * (values - own[k, s]) / total[s]
+                direct = at_k[rows] * (values - own[k, s]) / total[k, s]
                 reweighted = snapshot.weights[rows] * (values - mean[s]) / population[s]
                 pulls[:, k, s] = (
-                    self.pool.centred(self.pool.block_sums(direct[:, None], rows))
+                    pool.centred(pool.block_sums(direct[:, None], rows))
                     - self.answer.pulls(reweighted[:, None], rows)
                 )[:, 0]
         return pulls
@@ -139,16 +111,12 @@ class Observable:
 
     @cached_property
     def shares(self) -> FloatArray:
-        """Share of each difference that is taken: (n_temperatures, n_states).
-
-        All of it beyond two errors; else what differences of the state show beyond their errors.
-        """
+        """Share of each difference that is taken: (n_temperatures, n_states)."""
+        known = self.own.known
         with np.errstate(invalid="ignore", divide="ignore"):
             z2 = np.nan_to_num((self.difference / self.errors) ** 2, nan=0.0, posinf=np.inf)
-            n = self.known.sum(axis=0)
-            mean = np.where(self.known, z2, 0).sum(axis=0) / np.maximum(n, 1)
-            shrunk = np.maximum(0.0, 1 - 1 / np.maximum(np.maximum(z2, mean), 1.0))
-        return np.where(z2 > DIFFERENT**2, 1.0, shrunk)
+        mean = np.where(known, z2, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        return share_of(self.difference, self.errors, mean)
 
     def _hats(self, beta: float, scale: Scale = np.log) -> FloatArray:
         """Return what the shifts of simulated temperatures count: (n_states, n_temperatures).
@@ -156,13 +124,12 @@ class Observable:
         Linear interpolation in some function of beta between those where the state is known;
         constant outside.
         """
-        hats = np.zeros(self.known.T.shape)
-        order = np.argsort(scale(self.pool.betas))
-        for s, known in enumerate(self.known.T):
+        places = scale(self.own.pool.betas)
+        hats, order = np.zeros(self.own.known.T.shape), np.argsort(places)
+        for s, known in enumerate(self.own.known.T):
             nodes = order[known[order]]
             for k in nodes:
-                unit = (nodes == k).astype(float)
-                hats[s, k] = np.interp(scale(beta), scale(self.pool.betas[nodes]), unit)
+                hats[s, k] = np.interp(scale(beta), places[nodes], (nodes == k).astype(float))
         return np.asarray(hats * self.shares.T)
 
     def shift(self, beta: float, weighting: Weighting, differences: FloatArray) -> FloatArray:
@@ -175,28 +142,17 @@ class Observable:
         return np.asarray(np.where(share > 0, share * (own - mean), 0.0))
 
     def _local(self, beta: float, times: FloatArray | None) -> FloatArray:
-        """Return the own means at one beta by their slopes, (n_states,); 0 where none is known."""
-        means, slopes = self.own_means(times), self._slopes(times)
-        order, local = np.argsort(self.pool.betas), np.zeros(self.known.shape[1])
-        for s, known in enumerate(self.known.T & np.isfinite(means.T)):
+        """Return the own means at one beta by their slopes, (n_states,); 0 where none is known.
+
+        The slope in beta is -cov(O, U).
+        """
+        mean, energy, both = (self.own.means(sums, times) for sums in (self._sums, *self._energies))
+        slope, order, local = mean * energy - both, self.own.rising, np.zeros(self.own.n_states)
+        for s, known in enumerate((self.own.known & np.isfinite(mean)).T):
             at = order[known[order]]
             if len(at):
-                local[s] = hermite(beta, self.pool.betas[at], means[at, s], slopes[at, s])[0]
+                local[s] = hermite(beta, self.own.pool.betas[at], mean[at, s], slope[at, s])[0]
         return local
-
-    def _slopes(self, times: FloatArray | None) -> FloatArray:
-        """Return d mean / d beta of the own means, -cov(O, U): (n_temperatures, n_states)."""
-        n_temperatures, n = self.known.shape
-        cells = self.pool.origin.astype(np.int64) * n + self.states
-        weights = self.pool.weights if times is None else self.pool.weights_of(times)
-        energy = np.asarray(self.energy) - np.mean(np.asarray(self.energy))
-        sums = [
-            np.bincount(cells, weights * x, n_temperatures * n)
-            for x in (np.ones(len(energy)), self.values, energy, self.values * energy)
-        ]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean, u, both = (x / sums[0] for x in sums[1:])
-        return np.nan_to_num(mean * u - both).reshape(n_temperatures, n)
 
     def expectation(self, beta: float) -> tuple[float, float]:
         """Return the expectation at one beta and its standard error."""
@@ -208,7 +164,7 @@ class Observable:
             others = [self._expected(b.at(beta), self.shift(beta, b, d)) for b, d in pairs]
             error = float(np.std(others, ddof=1))
         else:
-            total = self.values + shift[self.states] - value
+            total = self.values + shift[self.own.states] - value
             pulls = self.answer.pulls((snapshot.weights * total)[:, None])[:, 0]
             population = self.means(snapshot)[0]
             pulls = pulls + np.einsum("bks,sk,s->b", self.pulls, self._hats(beta), population)
@@ -226,7 +182,7 @@ class Observable:
         Outside it is what the steeper of two lines would change, one in the logarithm of beta and
         one in the square of temperature.
         """
-        betas, population = np.sort(self.pool.betas), self.means(snapshot)[0]
+        betas, population = np.sort(self.own.pool.betas), self.means(snapshot)[0]
         if len(betas) < 2 or self.energy is not None:
             return 0.0
 
@@ -245,7 +201,7 @@ class Observable:
 
     def disagreement(self) -> tuple[FloatArray, FloatArray]:
         """Return own means less reweighted means of all states together, and their errors."""
-        population = np.array([self.means(self.answer.at(b))[0] for b in self.pool.betas])
+        population = np.array([self.means(self.answer.at(b))[0] for b in self.own.pool.betas])
         total = (population * self.difference).sum(axis=1)
         if len(self.bootstraps):
             each = (population * self.bootstrap_differences).sum(axis=2)
