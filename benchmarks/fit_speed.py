@@ -38,7 +38,8 @@ N_TRANSFORMS = 4
 MINIMISE = "minimise"  # trains a stage; the others do no training
 METERED = {
     "initial labels": "initial_labels",
-    "last layer of h": "_best_ridge",
+    "ridges and orders of h": "_chosen",
+    "last layer of h": "_solved",
     "free energies between temperatures": "free_energy_offsets",
     "draws for the generator": "weighted_draws",
 }

@@ -244,12 +244,12 @@ def crossings(data, n_states):
 # ------------------------------------------------------------------ records
 
 
-def routes_of(case):
+def routes_of(case, args):
     """Return the ways that answer a case."""
     few = case.n_modes < FEW_MODES and len(case.temperatures) > 1
     skipped = set() if few else {"no energies"}
     skipped |= {"line"} if len(case.temperatures) != 2 else set()
-    return [route for route in ROUTES if route not in skipped]
+    return [route for route in args.routes if route not in skipped]
 
 
 def repeat(case, seed, args):
@@ -260,7 +260,7 @@ def repeat(case, seed, args):
     n_frames = args.frames // EXCHANGED if case.exchange else args.frames
     data = case.simulate(n_frames, rng, hidden)
     tables = []
-    for route in routes_of(case):
+    for route in routes_of(case, args):
         if route == "line":
             records = answered_by_line(case, system, data)
         else:
@@ -331,6 +331,7 @@ if __name__ == "__main__":
     parser.add_argument("--frames", type=int, default=20_000, help="a simulated temperature")
     parser.add_argument("--bootstraps", type=int, default=20)
     parser.add_argument("--cases", nargs="+", help="words of names, or kinds; all if not given")
+    parser.add_argument("--routes", nargs="+", choices=ROUTES, default=list(ROUTES))
     parser.add_argument("--quick", action="store_true", help="three cases, little data")
     parser.add_argument("--records", type=Path, help="CSV file to write all records to")
     parser.add_argument("--read", type=Path, nargs="+", help="records; nothing is simulated")

@@ -28,9 +28,9 @@ OBSERVABLES = {
 }
 
 
-def population(temperature: float) -> float:
+def population(temperature: Any) -> Any:
     """Exact population of state 1."""
-    return float(1 / (1 + np.exp(ENERGY / temperature - ENTROPY)))
+    return 1 / (1 + np.exp(ENERGY / temperature - ENTROPY))
 
 
 def exact(name: str, temperature: float) -> float:
@@ -132,7 +132,8 @@ def test_an_indicator_of_a_state_is_its_population(seed: int) -> None:
     temperatures = [0.6, 0.7, 0.9, 1.0, 1.4, 1.6]
     table = ensemble.expectation(states == 1, temperatures)
     expected = ensemble.state_populations(temperatures).xs(1, level="state")
-    np.testing.assert_allclose(table, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(table["value"], expected["population"], rtol=1e-9)
+    np.testing.assert_allclose(table["standard_error"], expected["standard_error"], rtol=0.5)
 
 
 def test_a_warning_names_what_the_features_do_not_show_and_by_how_much() -> None:
@@ -148,13 +149,69 @@ def test_a_warning_names_what_the_features_do_not_show_and_by_how_much() -> None
     ensemble.expectation(states + 0.0, 1.0)  # no warning
 
 
+def known_by_energies(seed: int, temperatures: Any, degrees: int, n: int = 8000) -> Any:
+    """The ensemble of the states' energies, given all energies, a bath's among them; and q."""
+    rng = np.random.default_rng(seed)
+    temperature = np.repeat(np.asarray(temperatures, float), n)
+    states = (rng.random(len(temperature)) < population(temperature)).astype(int)
+    q = np.sqrt(temperature / STIFFNESS[states]) * rng.standard_normal(len(temperature))
+    bath = rng.gamma(degrees / 2, temperature)
+    energy = ENERGY * states + STIFFNESS[states] * q**2 / 2 + bath
+    return with_energies(temperatures, energy, states, n, of_features=ENERGY * states), q
+
+
+@pytest.mark.parametrize("temperatures", [(1.0,), (0.8, 1.25)])
+@pytest.mark.parametrize("degrees", [2, 100])
+@pytest.mark.parametrize("seed", range(4))
+def test_energies_carry_it_outside(
+    seed: int, degrees: int, temperatures: tuple[float, ...]
+) -> None:
+    """From one temperature on, whatever no feature shows."""
+    ensemble, q = known_by_energies(seed, temperatures, degrees)
+    asked = np.array([0.72, 1.0, 1.4])
+    for name, (value, _) in OBSERVABLES.items():
+        table = quietly(ensemble, value(q), asked)
+        off = np.abs(table["value"] - [exact(name, t) for t in asked])
+        assert (off < 4 * table["standard_error"]).all()
+        assert (table["standard_error"] < 0.7 * table["value"]).all()
+        plain = np.array([ensemble.at(t).weights @ value(q) for t in asked])
+        if degrees < 10:  # else own slopes are noise for the most part
+            assert (off < 0.5 * np.abs(plain - [exact(name, t) for t in asked])).iloc[[0, 2]].all()
+
+
+@pytest.mark.parametrize("temperatures", [(1.0,), (0.8, 1.25), (0.7, 1.0, 1.4)])
+@pytest.mark.parametrize("seed", range(3))
+def test_heat_capacities_of_states_are_slopes_of_their_energies(
+    seed: int, temperatures: tuple[float, ...]
+) -> None:
+    """At every temperature, though the route knows nothing of them and own energies do."""
+    n, rng, step = 4000, np.random.default_rng(seed), 1e-4
+    temperature = np.repeat(temperatures, n)
+    states = rng.integers(0, 2, len(temperature))
+    energy = 5.0 * states + rng.gamma(2.0 + 4.0 * states, temperature)
+    ensemble = with_energies(temperatures, energy, states, n)
+    rng = np.random.default_rng(seed)
+    pool = ensemble.pool
+    ensemble.bootstraps = tuple(ensemble.answer.redrawn(pool.redrawn(rng)) for _ in range(12))
+    for t in (0.6, 0.75, 0.9, 1.1, 1.3, 1.6):
+        tables = ensemble.thermodynamics([t - step, t, t + step], reference=0)
+        below, at, above = tables.xs(1, level="state").itertuples()
+        slope = (above.energy - below.energy) / (2 * step)
+        assert at.heat_capacity == pytest.approx(slope, rel=1e-3, abs=1e-3)
+        assert abs(at.energy - (5.0 + 4.0 * t)) < 5 * at.energy_error
+
+
 # ------------------------------------------------------------------ the whole system
 
 
 def with_energies(
-    temperatures: Any, energy: np.ndarray, states: np.ndarray | None, n: int
+    temperatures: Any,
+    energy: np.ndarray,
+    states: np.ndarray | None,
+    n: int,
+    of_features: Any = 0.0,
 ) -> Ensemble:
-    """An ensemble whose features know no energy at all."""
+    """An ensemble whose features know no energy at all, or one `of_features`."""
     temperature = np.repeat(np.asarray(temperatures, float), n)
     frames = gather_frames(
         BaseEstimator(), np.zeros((len(temperature), 1)), reset=True, temperature=temperature,
@@ -162,8 +219,8 @@ def with_energies(
     )  # fmt: skip
     units = Units(1.0)
     pool = pool_of(frames, units)
-    flat = LogLinear(np.zeros((len(temperature), 1)), 1.0)
-    answer = Weighting.solved(flat, pool)
+    h = np.broadcast_to(np.asarray(of_features, float), len(temperature))
+    answer = Weighting.solved(LogLinear(h[:, None], 1.0), pool)
     return Ensemble.of(answer, frames, units, states=states, energy=energy)
 
 

@@ -1,7 +1,6 @@
 """Numbers from frames of a few temperatures at any other: weights, averages, states, errors."""
 
 from latflow.thermodynamics.connection import crossings
-from latflow.thermodynamics.energy_shifts import EnergyShifts
 from latflow.thermodynamics.ensemble import (
     COLDER,
     HOTTER,
@@ -36,6 +35,7 @@ from latflow.thermodynamics.routes import (
     reduced_at,
 )
 from latflow.thermodynamics.settling import Unsettled, settling
+from latflow.thermodynamics.shifts import Shifts
 from latflow.thermodynamics.support import CLASSES, Evidence, role_of
 from latflow.thermodynamics.weighting import Snapshot, Weighting, averages
 from latflow.thermodynamics.whole_system import WholeSystem
@@ -48,7 +48,7 @@ __all__ = [
     "Curved",
     "Curves",
     "Energies",
-    "EnergyShifts",
+    "Shifts",
     "Ensemble",
     "Equilibrium",
     "LogLinear",

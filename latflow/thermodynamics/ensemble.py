@@ -22,7 +22,6 @@ from latflow._validation import (
     check_temperature,
     warn,
 )
-from latflow.thermodynamics.energy_shifts import EnergyShifts
 from latflow.thermodynamics.hidden import few_crossings
 from latflow.thermodynamics.moments import (
     block_populations,
@@ -43,6 +42,7 @@ from latflow.thermodynamics.routes import (
     Shifted,
     line_of_logarithm,
 )
+from latflow.thermodynamics.shifts import Shifts, energy_shifts
 from latflow.thermodynamics.support import Evidence, class_of, role_of
 from latflow.thermodynamics.weighting import Snapshot, Statistic, Weighting, averages
 from latflow.thermodynamics.whole_system import WholeSystem
@@ -59,6 +59,7 @@ QUANTITIES = ("free_energy", "energy", "entropy", "heat_capacity")
 COLDER, HOTTER = 0.8, 1.5  # default range of temperatures, in simulated ones
 N_SEARCHED = 60
 DISAGREE = 3.0  # errors between two means of an observable that a user hears of
+N_REDRAWN = 40  # bootstraps that hold the route fixed, where none were fitted
 
 
 class MeltingTemperature(NamedTuple):
@@ -360,15 +361,15 @@ class Ensemble:
             extra = np.where(self.states == state, self.heat_capacities[state], 0.0)
             yield Curved(self.answer.route, extra, line)
 
-    def energy_shifts(self) -> EnergyShifts | None:
+    def energy_shifts(self) -> Shifts | None:
         """Return what own energies add to those of the route; None without bootstraps or energies.
 
-        See :class:`~latflow.thermodynamics.EnergyShifts`.
+        See :class:`~latflow.thermodynamics.Shifts`.
         """
-        if self.energy is None or not self._redrawn or isinstance(self.answer.route, Energies):
+        if self.energy is None or isinstance(self.answer.route, Energies) or not self._drawn:
             return None
         own = OwnFrames(self.pool, self._groups)
-        return EnergyShifts.of(self.energy, own, self.n_states, self.answer, self._redrawn)
+        return energy_shifts(self.energy, own, self.n_states, self.answer, self.bootstraps)
 
     def _twin(self, route: Route) -> Weighting:
         """Return the answer by another route that agrees with it at the simulated temperatures."""
@@ -382,10 +383,17 @@ class Ensemble:
         return self.states
 
     @property
-    def _redrawn(self) -> tuple[Weighting, ...]:
-        """The bootstraps; none where they do not say which blocks they drew, as in old files."""
+    def _drawn(self) -> bool:
+        """Whether there are bootstraps that say which blocks they drew, as in old files none do."""
         known = all(bootstrap.times is not None for bootstrap in self.bootstraps)
-        return self.bootstraps if known else ()
+        return bool(self.bootstraps) and known
+
+    def _redrawn(self) -> Sequence[Weighting]:
+        """Return the bootstraps, or some that hold the route fixed where there are none."""
+        if self._drawn:
+            return self.bootstraps
+        rng = np.random.default_rng(0)
+        return [self.answer.redrawn(self.pool.redrawn(rng)) for _ in range(N_REDRAWN)]
 
     # -------------------------------------------------------------- at several temperatures
 
@@ -467,7 +475,7 @@ class Ensemble:
             values = per_frame(values, [int(n) for n in self.lengths], "values")
         column = check_per_frame(values, len(self.pool), "values")
         own = OwnFrames(self.pool, self._groups)
-        observable = Observable(column, own, self.answer, self._redrawn, self.energy)
+        observable = Observable(column, own, self.answer, self._redrawn(), self.energy)
         return observable, f"`{name}`" if name else "The observable"
 
     def _warn_of_difference(self, observable: Observable, name: str) -> None:
@@ -512,7 +520,7 @@ class Ensemble:
                 "give it as `energy` to fit."
             )
         own = OwnFrames(self.pool, self._groups)
-        system = WholeSystem(self.energy, own, self.answer, self._redrawn)
+        system = WholeSystem(self.energy, own, self.answer, self._redrawn())
         each = _each(temperatures)
         unit = np.array([1.0, self.units.boltzmann_constant])
         answers = [system.at(self.units.beta(check_temperature(t))) for t in each]
@@ -741,7 +749,7 @@ class Equilibrium:
         )
 
     def thermodynamics(
-        self, *, reference: int | None = None, shifts: EnergyShifts | None = None
+        self, *, reference: int | None = None, shifts: Shifts | None = None
     ) -> pd.DataFrame:
         """Return free energy, energy, entropy and heat capacity of every state; index `state`.
 
@@ -868,16 +876,14 @@ def _differences(
     ensemble: Ensemble,
     temperature: float,
     pairs: Sequence[tuple[int, Sequence[int]]],
-    shifts: EnergyShifts | None = None,
+    shifts: Shifts | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return (F, U, S, C) of states less those of others, one row a pair, as a statistic."""
     moments = state_moments(snapshot, ensemble.check_states(), ensemble.n_states)
     if shifts is not None:
-        energy, fluctuation = shifts.at(snapshot)
+        energy, slope = shifts.at(snapshot)
         moments = replace(
-            moments,
-            energy=moments.energy + energy,
-            fluctuation=moments.fluctuation + fluctuation,
+            moments, energy=moments.energy + energy, fluctuation=moments.fluctuation - slope
         )
     rows = [state_differences(moments, *pair, temperature, ensemble.units) for pair in pairs]
     values, errors = zip(*rows, strict=True)

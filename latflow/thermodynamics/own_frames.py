@@ -83,10 +83,8 @@ class OwnFrames:
         return np.argsort(self.pool.betas)
 
 
-def share_of(differences: FloatArray, errors: FloatArray, z2: FloatArray | float = 0) -> FloatArray:
-    """Return the share of each difference that is real.
-
-    All of one beyond two errors; else what it, or what others beside it, show beyond their errors.
+def shrunk(differences: FloatArray, errors: FloatArray, z2: FloatArray | float = 0) -> FloatArray:
+    """Return the share of each difference that it, or others beside it, show beyond their errors.
 
     Parameters
     ----------
@@ -97,8 +95,12 @@ def share_of(differences: FloatArray, errors: FloatArray, z2: FloatArray | float
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         squares = np.nan_to_num((differences / errors) ** 2, nan=0.0, posinf=np.inf)
-    shrunk = 1 - 1 / np.maximum(np.maximum(squares, z2), 1.0)
-    return np.where(squares > DIFFERENT**2, 1.0, shrunk)
+    return np.asarray(1 - 1 / np.maximum(np.maximum(squares, z2), 1.0))
+
+
+def share_of(differences: FloatArray, errors: FloatArray, z2: FloatArray | float = 0) -> FloatArray:
+    """Return the share of each difference that is real: all of one beyond two errors, or shrunk."""
+    return np.where(np.abs(differences) > DIFFERENT * errors, 1.0, shrunk(differences, errors, z2))
 
 
 def hermite(

@@ -67,6 +67,21 @@ class Weighting:
             log_base[rows] -= logsumexp(log_counts - reduced[rows], axis=1)
         return cls(route, log_counts, log_base, pool)
 
+    def redrawn(self, times: FloatArray) -> Weighting:
+        """Return the weighting of blocks that come so often: the route stays, the f_k follow.
+
+        They do so to first order, as in :meth:`pulls`.
+        """
+        if self.pool is None:
+            raise ValueError("Expected a weighting with its pool, got that of a bootstrap.")
+        response, curvature = self._response
+        change = np.linalg.lstsq(curvature, (times - 1) @ response, rcond=None)[0]
+        log_counts = self.log_counts + np.append(0.0, change)
+        reduced, weights = reduced_at(self.route, self.pool.betas), self.pool.weights_of(times)
+        solved = Weighting.of(self.route, log_counts, reduced, weights)
+        log_base = solved.log_base.astype(np.float32)
+        return Weighting(self.route, log_counts, log_base, times=times)
+
     def at(self, beta: float) -> Snapshot:
         """Return the weighted frames at one inverse temperature."""
         return Snapshot(self, beta)

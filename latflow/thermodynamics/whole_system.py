@@ -23,8 +23,6 @@ from latflow._typing import FloatArray
 from latflow.thermodynamics.own_frames import OwnFrames, hermite
 from latflow.thermodynamics.weighting import Weighting
 
-N_REDRAWN = 40  # bootstraps with the route fixed, where there are none
-
 
 @dataclass(frozen=True, eq=False)
 class WholeSystem:
@@ -36,6 +34,7 @@ class WholeSystem:
     own : OwnFrames
     answer : Weighting
     bootstraps : sequence of Weighting
+        Two or more.
     """
 
     energy: FloatArray
@@ -45,13 +44,7 @@ class WholeSystem:
 
     def at(self, beta: float) -> tuple[FloatArray, FloatArray]:
         """Return (energy, heat capacity in k_B) at one beta, and their standard errors."""
-        value = self._evaluated(beta, self.answer, None)
-        rng = np.random.default_rng(0)
-        if len(self.bootstraps):
-            others = [self._evaluated(beta, one, one.times) for one in self.bootstraps]
-        else:
-            draws = (self.own.pool.redrawn(rng) for _ in range(N_REDRAWN))
-            others = [self._evaluated(beta, self.answer, times) for times in draws]
+        value, *others = (self._evaluated(beta, one) for one in (self.answer, *self.bootstraps))
         return value, np.std(others, axis=0, ddof=1)
 
     @cached_property
@@ -60,14 +53,14 @@ class WholeSystem:
         centred = self.energy - self.energy.mean()
         return self.own.by_block(centred), self.own.by_block(centred**2)
 
-    def _evaluated(self, beta: float, weighting: Weighting, times: FloatArray | None) -> FloatArray:
-        own, betas = self.own, self.own.pool.betas
+    def _evaluated(self, beta: float, weighting: Weighting) -> FloatArray:
+        own, betas, times = self.own, self.own.pool.betas, weighting.times
         mean, square = (own.means(sums, times) for sums in self._sums)
         total = own.totals(own.weights, times)
         with np.errstate(divide="ignore"):
             log_own = np.log(total / total.sum(axis=1, keepdims=True))
-        nodes = np.array([self._log_populations(weighting, b, times) for b in betas])
-        log_p = self._log_populations(weighting, beta, times)
+        nodes = np.array([self._log_populations(weighting, b) for b in betas])
+        log_p = self._log_populations(weighting, beta)
         energy, slope = np.zeros(len(log_p)), np.zeros(len(log_p))
         for s, known in enumerate((own.enough & np.isfinite(mean)).T):
             at = own.rising[known[own.rising]]
@@ -83,12 +76,7 @@ class WholeSystem:
             [total + self.energy.mean(), beta**2 * (p @ (energy - total) ** 2 - p @ slope)]
         )
 
-    def _log_populations(
-        self, weighting: Weighting, beta: float, times: FloatArray | None
-    ) -> FloatArray:
-        weights = weighting.at(beta).weights
-        if times is not None and weighting.times is None:
-            weights = weights * times[self.own.pool.strata[0]]
-        total = np.bincount(self.own.states, weights, self.own.n_states)
+    def _log_populations(self, weighting: Weighting, beta: float) -> FloatArray:
+        total = np.bincount(self.own.states, weighting.at(beta).weights, self.own.n_states)
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(total / total.sum()))

@@ -35,7 +35,8 @@ SCORE_METADATA = tuple(name for name in FRAME_METADATA if name != "initial_state
 PER_FRAME = (
     "temperature", "weights", "initial_states", "energy", "pressure", "volume", "states", "dynamics"
 )  # fmt: skip
-FEWEST_BLOCKS = 10
+FEWEST_BLOCKS = 10  # trajectories of a temperature that are taken whole; fewer are cut,
+CUT_BLOCKS = 20  # into about so many pieces
 
 T = TypeVar("T")
 Block = NDArray[Any]
@@ -180,7 +181,7 @@ class Frames:
         return [rows[segment] for segment in time_segments(*walkers)]
 
     def blocks(self) -> IntArray:
-        """Return blocks taken as independent, at least ten a temperature where frames allow.
+        """Return blocks taken as independent, ten or more a temperature where frames allow.
 
         They are whole trajectories, or contiguous pieces where a temperature has few of them.
         """
@@ -190,7 +191,7 @@ class Frames:
             rows = np.flatnonzero(self.origin == k)
             numbers = self.trajectory[rows]
             if len(np.unique(numbers)) < FEWEST_BLOCKS:
-                length = max(1, len(rows) // FEWEST_BLOCKS)
+                length = max(1, len(rows) // CUT_BLOCKS)
                 numbers = n_blocks + time_blocks(numbers, self.frame[rows], length=length)
                 n_blocks = int(numbers.max()) + 1
             blocks[rows] = numbers
