@@ -173,9 +173,9 @@ def test_energies_carry_it_outside(
         table = quietly(ensemble, value(q), asked)
         off = np.abs(table["value"] - [exact(name, t) for t in asked])
         assert (off < 4 * table["standard_error"]).all()
-        assert (table["standard_error"] < 0.7 * table["value"]).all()
         plain = np.array([ensemble.at(t).weights @ value(q) for t in asked])
         if degrees < 10:  # else own slopes are noise for the most part
+            assert (table["standard_error"] < 0.7 * table["value"]).all()
             assert (off < 0.5 * np.abs(plain - [exact(name, t) for t in asked])).iloc[[0, 2]].all()
 
 
