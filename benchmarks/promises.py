@@ -36,6 +36,7 @@ def judged(records):
     shown = (table.case_kind == "features") | table.route.isin(["energies", "mbar"])
     table["known"] = possible & shown
     table["hidden"] = possible & ~shown
+    table["beyond_prior"] = ~shown & (table.case_kind != "features") & ~table.drawn
     data = table.get("bar_of_data", table.bar).fillna(table.bar)
     table["of_prior"] = 1 - (data / table.bar) ** 2 > 0.5
     table["of_data"] = ~table.of_prior
@@ -125,10 +126,11 @@ def told(table, errors):
 def beyond(table):
     """No silent wrong answer: of all that was answered, with a bar."""
     table = table[table.route.isin(OURS) & table.answered & np.isfinite(table.z)]
-    drawn = ~table.hidden | table.drawn
     names = {
         "all answered": table,
-        "all answered but those with a hidden heat capacity beyond the prior": table[drawn],
+        "all answered but those with a hidden heat capacity beyond the prior": table[
+            ~table.beyond_prior
+        ],
     }
     for name, some in names.items():
         if some.empty:
@@ -203,7 +205,7 @@ def supported(table):
 
 def observables(table):
     """Observables at simulated temperatures are the means of their own frames."""
-    table = table[table.route.isin(OURS) & table.own.notna()]
+    table = table[table.route.isin(OURS) & table.own.notna() & (table.known | table.hidden)]
     table = table.assign(off=(table.value - table.own).abs() / table.own_bar)
     for name, many in {"two or three temperatures": False, "replica exchange": True}.items():
         some = table[(table.n_temperatures > 3) == many]

@@ -479,8 +479,10 @@ def test_bootstraps_draw_whole_blocks_within_each_temperature(seed: int) -> None
     pool = Pool(np.arange(1.0, 4.0), origin, weights, rng.permutation(np.arange(90) // 5))
     per_block = pool.redrawn(np.random.default_rng(seed))
     times = pool.weights_of(per_block) / weights
-    np.testing.assert_allclose(times, np.round(times), atol=1e-12)
     blocks, kinds = pool.strata
+    sizes = np.bincount(kinds)
+    counts = per_block * np.maximum(sizes - 3, 1)[kinds] / sizes[kinds]  # in how many draws
+    np.testing.assert_allclose(counts, np.round(counts), atol=1e-12)
     drawn = np.full(pool.n_blocks, np.nan)
     drawn[blocks] = times
     np.testing.assert_allclose(times, drawn[blocks])
@@ -488,6 +490,18 @@ def test_bootstraps_draw_whole_blocks_within_each_temperature(seed: int) -> None
     for k in range(3):
         assert drawn[kinds == k].sum() == pytest.approx((kinds == k).sum())
     assert drawn.max() > 1
+
+
+@pytest.mark.parametrize("n", [5, 8, 20])
+def test_bootstraps_scatter_by_students_t(n: int) -> None:
+    """With as many degrees of freedom as blocks tell an error with."""
+    rng = np.random.default_rng(n)
+    pool = Pool(np.ones(1), np.zeros(n, int), np.ones(n), np.arange(n))
+    values = rng.standard_normal(n)
+    means = [pool.redrawn(rng) @ values / n for _ in range(20_000)]
+    expected = (n - 1) / (n - 3) * values.var(ddof=1) / n
+    assert np.var(means) == pytest.approx(expected, rel=0.05)
+    assert np.mean(means) == pytest.approx(values.mean(), abs=4 * np.sqrt(expected / 20_000))
 
 
 def test_errors_are_the_spread_over_replicas_also_through_the_offsets() -> None:

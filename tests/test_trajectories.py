@@ -444,7 +444,7 @@ def test_few_trajectories_are_cut_into_independent_blocks(n: int, lengths: list[
     frames = frames_at(lengths, [300.0] * n)
     blocks = frames.blocks()
     sizes = np.unique(blocks, return_counts=True)[1]
-    assert 8 <= len(sizes) <= 12
+    assert 16 <= len(sizes) <= 24
     assert sizes.min() >= 0.5 * sizes.max()
 
 

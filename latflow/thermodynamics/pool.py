@@ -97,16 +97,17 @@ class Pool:
     def redrawn(self, rng: np.random.Generator) -> FloatArray:
         """Return how often each block comes in a bootstrap, drawn within each temperature.
 
-        Of n blocks n - 1 are drawn and count n / (n - 1) times, so that variances have no bias
-        (Rao, Wu, J. Am. Stat. Assoc. 83, 231, 1988).
+        Of n blocks n - 3 are drawn, and count n / (n - 3) times: with n - 1 the variance of a mean
+        has no bias (Rao, Wu, J. Am. Stat. Assoc. 83, 231, 1988), with n - 3 it is that of Student's
+        t with n - 1 degrees of freedom, as n blocks tell an error no better.
         """
         origin = self.strata[1]
         times = np.zeros(len(origin))
         for k in range(len(self.betas)):
             blocks = np.flatnonzero(origin == k)
             n = len(blocks)
-            drawn = np.bincount(rng.integers(n, size=max(n - 1, 1)), minlength=n)
-            times[blocks] = n / max(n - 1, 1) * drawn
+            m = max(n - 3, 1)
+            times[blocks] = n / m * np.bincount(rng.integers(n, size=m), minlength=n)
         return times
 
     def halved(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
