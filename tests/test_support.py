@@ -164,6 +164,7 @@ def test_overlap_is_mbars(seed: int) -> None:
         ({"error": 0.021}, "extrapolated", "the standard error of a population is 0.021"),
         ({"error": 0.26}, "unsupported", "the standard error of a population is 0.26"),
         ({"error": np.nan}, "supported", "inside the simulated range"),
+        ({"n_crossings": 2}, "unsupported", "only 2 crossings each way between some states"),
         ({"n_crossings": 9}, "extrapolated", "9 crossings each way between some states"),
         ({"n_crossings": np.inf}, "supported", "inside the simulated range"),
         ({"fraction": 0.049}, "unsupported", "only 4.9% of the effective frames are left there"),

@@ -20,7 +20,7 @@ from latflow.units import Units
 CLASSES = ("supported", "extrapolated", "unsupported")  # best first
 LEAST_OVERLAP = 0.03  # of neighbouring temperatures, in MBAR's overlap matrix
 LEAST_FRACTION = 0.05  # effective sample size, in that at the nearest simulated temperature
-ENOUGH_CROSSINGS = 10  # each way
+FEWEST_CROSSINGS, ENOUGH_CROSSINGS = 3, 10  # each way
 SMALL_ERROR, LARGE_ERROR = 0.02, 0.25  # largest standard error of a population
 MOST_TOLD = 3  # of what had not settled
 SEEN = 0.02  # least population of a state whose crossings matter
@@ -183,6 +183,8 @@ def class_of(
         return "unsupported", f"only {fraction:.1%} of the effective frames are left there"
     if error > LARGE_ERROR:
         return "unsupported", f"the standard error of a population is {error:.2g}"
+    if n_crossings < FEWEST_CROSSINGS:
+        return "unsupported", f"only {n_crossings:.0f} crossings each way between some states"
     doubts = []
     if role == "beyond":
         doubts.append("outside of the simulated range")
