@@ -164,6 +164,9 @@ def answered_by_model(case, system, data, route, seed, args):
         return [q._asdict() | nothing(f"fit: {error}") for q in questions(case, system)]
     records = []
     for question in questions(case, system):
+        if model.n_states_ < system.n_states and question.kind != OBSERVABLE:
+            records.append(question._asdict() | nothing("a state was never visited"))
+            continue
         (value, bar), now = with_warnings(answer, model, question, data)
         plain = bar
         if getattr(model.ensemble_, "heat_capacities", None) is not None:

@@ -254,3 +254,16 @@ def test_a_fit_warns_once_of_a_stuck_simulation() -> None:
     point, said = told(model.melting_temperature, 0)
     assert np.isnan(point.temperature)
     assert len(said) == 1
+
+
+def test_states_without_frames_are_not_said_to_be_empty() -> None:
+    """Of 0 to 3 only those that frames are in; nothing tells of the others."""
+    ensemble = ensemble_of([2 * mixed(400, seed) + 1 for seed in (0, 1)])
+    with pytest.warns(UserWarning, match=r"no frame is in \[0, 2\] of the states"):
+        table = ensemble.state_populations([1.0, 1.5])
+    unknown = table.index.get_level_values("state").isin([0, 2])
+    assert table[unknown].isna().all(axis=None)
+    assert table[~unknown].notna().all(axis=None)
+    support = ensemble.support([1.0, 1.5])
+    assert (support["support"] == "unsupported").all()
+    assert support["reason"].str.contains("never observed").all()

@@ -542,6 +542,9 @@ class Ensemble:
             nothing is known of them, as no simulation crosses from one state to another or
             simulated temperatures do not overlap; a warning says why.
         """
+        reason = self.never_visited()
+        if reason is not None:
+            warn(f"Populations are those of visited states relative to each other: {reason}.")
         return self._known(self._tables(temperatures, lambda at: at.state_populations()))
 
     def thermodynamics(
@@ -685,6 +688,18 @@ class Ensemble:
             )
         return self.states
 
+    @property
+    def unvisited(self) -> IntArray:
+        """The states that have no frame, of which nothing is known."""
+        return np.setdiff1d(np.arange(self.n_states), self._groups)
+
+    def never_visited(self) -> str | None:
+        """Return which states have no frame, and what that leaves unknown, or None."""
+        states = self.unvisited.tolist()
+        if not states:
+            return None
+        return f"no frame is in {states} of the states: how much they hold was never observed"
+
     def _split(self, values: FloatArray) -> Any:
         """Return one value per frame as the frames came."""
         return values if self.lengths is None else np.split(values, self.lengths.cumsum()[:-1])
@@ -743,6 +758,7 @@ class Equilibrium:
             populations, states=self.ensemble.check_states(), n_states=self.ensemble.n_states
         )
         value, error = self.ensemble.estimate(self.temperature, statistic)
+        value[self.ensemble.unvisited] = error[self.ensemble.unvisited] = np.nan
         return pd.DataFrame(
             {"population": value, "standard_error": error},
             index=pd.RangeIndex(len(value), name="state"),
@@ -791,7 +807,7 @@ class Equilibrium:
             value, error = ensemble.estimate(self.temperature, statistic)
             spread, crossings = float(np.nanmax(error)), evidence.bottleneck(value)
         verdict, reason = class_of(role, fraction, spread, crossings, evidence.unsettled)
-        unknown = evidence.unknown(self.temperature, simulated)
+        unknown = evidence.unknown(self.temperature, simulated) or ensemble.never_visited()
         if unknown is not None:
             verdict, reason = "unsupported", unknown
         elif evidence.drawn:
