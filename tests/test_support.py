@@ -267,3 +267,16 @@ def test_states_without_frames_are_not_said_to_be_empty() -> None:
     support = ensemble.support([1.0, 1.5])
     assert (support["support"] == "unsupported").all()
     assert support["reason"].str.contains("never observed").all()
+
+
+@pytest.mark.parametrize("last", [8, 30])
+def test_a_state_that_one_visit_makes_rare_is_not_known_to_be_rare(last: int) -> None:
+    """Of 4000 frames; one that is as rare and often visited is."""
+    once = np.zeros(4000, int)
+    once[2000 : 2000 + last] = 1
+    often = np.zeros(4000, int)
+    often[: 4000 // last * last].reshape(-1, last)[:: 4000 // last // 20] = 1
+    for states, few in (([once, once], True), ([often, often], False)):
+        support = ensemble_of(states).support([1.0, 1.1])
+        assert (support["crossings"] < 3).all() == few
+        assert (support["support"] == "unsupported").all() == few

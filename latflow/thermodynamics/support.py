@@ -110,13 +110,16 @@ class Evidence:
     def bottleneck(self, populations: FloatArray) -> float:
         """Return the crossings each way that the populations rest on: the fewest, on the best way.
 
-        Only states matter that hold something there.
+        Only states matter that hold something there, or may: n crossings each way leave the
+        logarithm of a population unsure by sqrt(2 / n), of which three are allowed for.
         """
         best = np.minimum(self.crossings, self.crossings.T).astype(float)
         np.fill_diagonal(best, np.inf)
         for via in range(len(best)):
             best = np.maximum(best, np.minimum(best[:, via, None], best[None, via]))
-        held = np.flatnonzero(populations >= SEEN)
+        apart = self.crossings * ~np.eye(len(best), dtype=bool)
+        each_way = np.maximum(np.minimum(apart.sum(axis=0), apart.sum(axis=1)), 1)
+        held = np.flatnonzero(populations * np.exp(3 * np.sqrt(2 / each_way)) >= SEEN)
         return float(best[np.ix_(held, held)].min()) if len(held) else np.inf
 
     @property
