@@ -754,10 +754,7 @@ class Equilibrium:
 
     def state_populations(self) -> pd.DataFrame:
         """Return the population of every state with its standard error; index `state`."""
-        statistic = partial(
-            populations, states=self.ensemble.check_states(), n_states=self.ensemble.n_states
-        )
-        value, error = self.ensemble.estimate(self.temperature, statistic)
+        value, error = self._populations
         value[self.ensemble.unvisited] = error[self.ensemble.unvisited] = np.nan
         return pd.DataFrame(
             {"population": value, "standard_error": error},
@@ -803,8 +800,7 @@ class Equilibrium:
         size, fraction = self.effective_sample_size, self.effective_fraction
         role, spread, crossings = role_of(self.temperature, simulated), np.nan, np.nan
         if ensemble.states is not None:
-            statistic = partial(populations, states=ensemble.states, n_states=ensemble.n_states)
-            value, error = ensemble.estimate(self.temperature, statistic)
+            value, error = self._populations
             spread, crossings = float(np.nanmax(error)), evidence.bottleneck(value)
         verdict, reason = class_of(role, fraction, spread, crossings, evidence.unsettled)
         unknown = evidence.unknown(self.temperature, simulated) or ensemble.never_visited()
@@ -851,6 +847,13 @@ class Equilibrium:
         with np.errstate(invalid="ignore", divide="ignore"):
             factor = np.nan_to_num(population / share, posinf=0.0)
         return np.asarray(weights * factor[states])
+
+    @property
+    def _populations(self) -> tuple[FloatArray, FloatArray]:
+        """Populations of all states and their standard errors."""
+        ensemble = self.ensemble
+        statistic = partial(populations, states=ensemble.check_states(), n_states=ensemble.n_states)
+        return ensemble.estimate(self.temperature, statistic)
 
     @property
     def _snapshot(self) -> Snapshot:

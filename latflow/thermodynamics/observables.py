@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from latflow._typing import FloatArray
-from latflow.thermodynamics.own_frames import OwnFrames, share_of
+from latflow.thermodynamics.own_frames import OwnFrames, share_of, squared
 from latflow.thermodynamics.shifts import Shifts
 from latflow.thermodynamics.weighting import Snapshot, Weighting
 
@@ -110,8 +110,7 @@ class Observable:
         """Share of each difference that is taken: (n_temperatures, n_states)."""
         known, difference = self.own.known, self._differences[0]
         errors = self._differences[1:].std(axis=0, ddof=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            z2 = np.nan_to_num((difference / errors) ** 2, nan=0.0, posinf=np.inf)
+        z2 = squared(difference, errors)
         mean = np.where(known, z2, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         return share_of(difference, errors, mean)
 

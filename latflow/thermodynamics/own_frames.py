@@ -83,6 +83,12 @@ class OwnFrames:
         return np.argsort(self.pool.betas)
 
 
+def squared(differences: FloatArray, errors: FloatArray) -> FloatArray:
+    """Return squares of differences in errors; 0 where neither is any."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num((differences / errors) ** 2, nan=0.0, posinf=np.inf)
+
+
 def shrunk(differences: FloatArray, errors: FloatArray, z2: FloatArray | float = 0) -> FloatArray:
     """Return the share of each difference that it, or others beside it, show beyond their errors.
 
@@ -93,9 +99,8 @@ def shrunk(differences: FloatArray, errors: FloatArray, z2: FloatArray | float =
     z2 : float or ndarray, default=0
         Mean square, in errors, of differences that are alike.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        squares = np.nan_to_num((differences / errors) ** 2, nan=0.0, posinf=np.inf)
-    return np.asarray(1 - 1 / np.maximum(np.maximum(squares, z2), 1.0))
+    squares = np.maximum(squared(differences, errors), z2)
+    return np.asarray(1 - 1 / np.maximum(squares, 1.0))
 
 
 def share_of(differences: FloatArray, errors: FloatArray, z2: FloatArray | float = 0) -> FloatArray:
