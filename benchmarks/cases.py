@@ -20,6 +20,8 @@ from exact import (
     three_wells,
     two_states,
 )
+from scipy.interpolate import CubicHermiteSpline
+from scipy.special import expit
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,28 @@ class Case:
             q, bath = system.modes(system.state[cells], rng)
             parts.append(recorded(system, cells, np.full(cells.shape, t), q, bath, rng))
         return joined(parts, [t for t in self.temperatures for _ in range(self.walkers)])
+
+    def limit(self, temperature, n_frames, rng, n_repeats=400):
+        """Return the error that the frames themselves leave in the population of state 0 of two.
+
+        It is the root mean square error of a cubic in beta through the logarithms of the states'
+        ratios and their slopes, the mean energies, at two temperatures: from independent frames,
+        and without a prior on the heat capacity, nothing does better between them.
+        """
+        system, ends = self.system(), np.array(sorted(self.temperatures, reverse=True))
+        ratios, slopes = (np.empty((n_repeats, 2)) for _ in range(2))
+        for k, t in enumerate(ends):
+            p = system.populations(t)
+            counts = rng.binomial(n_frames, p[0], n_repeats)
+            ratios[:, k] = np.log(counts / (n_frames - counts))
+            slopes[:, k] = -system.differences(t)["energy"]
+            for state, n in enumerate((counts, n_frames - counts)):
+                cells = system.draw(t, n_frames, rng, state)
+                energies = system.energies(cells, t, system.modes(system.state[cells], rng)[1])
+                slopes[:, k] += energies.std() / np.sqrt(n) * rng.standard_normal(n_repeats)
+        curves = CubicHermiteSpline(1 / ends, ratios, slopes, axis=1)
+        error = expit(curves(1 / temperature)) - system.populations(temperature)[0]
+        return float(np.sqrt(np.mean(error**2)))
 
 
 def recorded(system, cells, temperature, q, bath, rng):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from cases import CASES
 
 OURS = ("no energies", "energies")
 POPULATION, MELTING, OBSERVABLE = "population", "melting temperature", "observable"
@@ -19,6 +20,7 @@ OF_STATES = (POPULATION, MELTING)
 FEW_MODES = 100  # from so many on what is learned without energies is that of fewer modes
 LEAST_OVERLAP = 0.03
 FEWEST_CROSSINGS = 10
+N_FRAMES = 20_000  # a temperature
 
 
 def judged(records):
@@ -87,9 +89,20 @@ def baths(table):
                 f"with energies, largest population error inside, {modes} modes",
                 "<= 0.05",
                 f"{ours.max():.3f} ({ours.idxmax()[0]}; median {ours.median():.3f}, "
-                f"MBAR's {mbar.median():.3f})",
+                f"MBAR's {mbar.median():.3f}{_limit_of(modes)})",
                 bool(ours.max() <= 0.05),
             )
+
+
+def _limit_of(modes):
+    """Say what frames of two states leave unknown at best, where it is more than is promised."""
+    case = next(c for c in CASES if c.name == f"two states, {modes} modes")
+    worst = max(
+        case.limit(t, N_FRAMES, np.random.default_rng(0))
+        for t in case.asked
+        if min(case.temperatures) < t < max(case.temperatures)
+    )
+    return f"; RMS error of {N_FRAMES} independent frames {worst:.3f}" if worst > 0.025 else ""
 
 
 def coverage(table):

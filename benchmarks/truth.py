@@ -31,6 +31,7 @@ from promises import (
     DIFFERENCE,
     FEW_MODES,
     MELTING,
+    N_FRAMES,
     OBSERVABLE,
     OURS,
     POPULATION,
@@ -331,7 +332,7 @@ if __name__ == "__main__":
     parser = results.options(__doc__)
     parser.add_argument("--repeats", type=int, default=4, help="of each case")
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--frames", type=int, default=20_000, help="a simulated temperature")
+    parser.add_argument("--frames", type=int, default=N_FRAMES, help="a simulated temperature")
     parser.add_argument("--bootstraps", type=int, default=20)
     parser.add_argument("--cases", nargs="+", help="words of names, or kinds; all if not given")
     parser.add_argument("--routes", nargs="+", choices=ROUTES, default=list(ROUTES))
