@@ -294,14 +294,11 @@ def add_own_means(table, data):
 
 def chosen(args):
     """Return the cases whose name or kind holds one of the words asked for."""
+    cases = [case for case in CASES if routes_of(case, args)]
     if args.quick:
-        return [case for case in CASES if case.name in QUICK]
-    return [
-        case
-        for case in CASES
-        if not args.cases or any(word in (case.name, case.kind) or word in case.name
-                                 for word in args.cases)
-    ]  # fmt: skip
+        return [case for case in cases if case.name in QUICK]
+    words = args.cases or [""]
+    return [c for c in cases if any(word == c.kind or word in c.name for word in words)]
 
 
 def measure(args):
