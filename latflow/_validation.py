@@ -6,9 +6,11 @@ import importlib
 import numbers
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,7 +40,10 @@ __all__ = [
     "check_temperatures_for",
     "check_weights",
     "check_widths",
+    "heard",
     "import_extra",
+    "muted",
+    "one_at_a_time",
     "warn",
     "whole_or_nothing",
 ]
@@ -47,8 +52,47 @@ ROUNDING = 1e-5  # between temperatures that are the same, as a fraction: of flo
 INSIDE = ("latflow", "sklearn", "joblib", "contextlib")  # whose lines no warning points to
 
 
+# what changes settings of the whole process for a while, as scikit-learn's checks and k-means do
+one_at_a_time = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a fork while another thread holds it would hold it for ever
+    os.register_at_fork(
+        before=one_at_a_time.acquire,
+        after_in_parent=one_at_a_time.release,
+        after_in_child=one_at_a_time.release,
+    )
+
+_hearing: ContextVar[tuple[str, list[str]] | None] = ContextVar("_hearing", default=None)
+
+
+@contextmanager
+def heard(beginning: str = "") -> Iterator[list[str]]:
+    """Yield a list that takes warnings of this package that begin so: nobody else hears them.
+
+    `warnings.catch_warnings` changes the filters of all threads, and leaves them changed where two
+    threads end in another order than they began.
+    """
+    said: list[str] = []
+    token = _hearing.set((beginning, said))
+    try:
+        yield said
+    finally:
+        _hearing.reset(token)
+
+
+@contextmanager
+def muted(pattern: str) -> Iterator[None]:
+    """Leave out another package's warnings that match a pattern, one thread at a time."""
+    with one_at_a_time, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", pattern)
+        yield
+
+
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn in the name of the user's line: the nearest one outside of the package."""
+    beginning, said = _hearing.get() or ("", None)
+    if said is not None and message.startswith(beginning):
+        said.append(message)
+        return
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in INSIDE:
         frame, level = frame.f_back, level + 1

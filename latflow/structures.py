@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,12 +25,13 @@ from latflow._validation import (
     check_output,
     check_state,
     check_temperature,
+    muted,
     warn,
 )
 from latflow._writing import replacing
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.featurizers import readers
-from latflow.featurizers.readers import FilePath
+from latflow.featurizers.readers import NETCDF_HINT, FilePath
 from latflow.featurizers.topology import check_topology, find_topology
 from latflow.thermodynamics import effective_sample_size
 from latflow.trajectories import per_frame
@@ -419,9 +419,7 @@ class Structures:
         structures = self._sources.read(trajectory, frame)
         if target is not None:
             # a file that was there is replaced only when all is written
-            with replacing(target) as part, warnings.catch_warnings():
-                # a hint at a faster library
-                warnings.filterwarnings("ignore", ".*'netCDF4' Python package is not", UserWarning)
+            with replacing(target) as part, muted(NETCDF_HINT):
                 structures.save(str(part))
         return FoundStructures(table, structures)
 

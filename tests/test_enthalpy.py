@@ -54,7 +54,7 @@ def learn(
     x = Standardised(v[:, None], np.zeros(1), np.full(1, v.std()))
     seeds = np.random.RandomState(seed).randint(2**31 - 1, size=N_NETWORKS)
     held_out, rng = pool.blocks % 10 == 0, np.random.default_rng(seed)
-    learned = learn_enthalpy(x, pool, held_out, energy, n_bootstraps, seeds, rng, 1)
+    learned = learn_enthalpy(x, pool, held_out, energy, n_bootstraps, seeds, rng)
     return Learned(v, pool, learned.route, learned.bootstraps, learned.history)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from latflow.nn.training import AdamW, Plan, batches, minimise, thin, torch_for_fit
+from latflow.nn.training import AdamW, Plan, batches, minimise, thin, torch_on
 
 
 class Point(torch.nn.Module):
@@ -167,17 +167,17 @@ def test_thinned_indices_are_few_and_evenly_spread(n, most, kind):
 def test_a_fit_has_gradients_and_its_threads_whatever_the_caller_set(setting):
     threads = torch.get_num_threads()
     with setting():
-        with torch_for_fit(threads + 1):
+        with torch_on(threads + 1):
             assert torch.get_num_threads() == threads + 1
             module = Point()
             assert run(module, quadratic(module)).best < 1e-3
         assert not torch.is_grad_enabled()
-    with pytest.raises(KeyError), torch_for_fit(threads + 1):
+    with pytest.raises(KeyError), torch_on(threads + 1):
         raise KeyError
     assert torch.get_num_threads() == threads
 
 
 def test_no_number_of_threads_leaves_torch_its_own():
     threads = torch.get_num_threads()
-    with torch_for_fit(None):
+    with torch_on(None):
         assert torch.get_num_threads() == threads

@@ -19,7 +19,7 @@ from latflow.nn.density_ratio import (
     TemperatureClassifier,
     train_classifier,
 )
-from latflow.nn.training import Record, torch_for_fit
+from latflow.nn.training import Record
 from latflow.thermodynamics import Curves, Pool, Weighting, curve_functions, reduced_at
 from latflow.trajectories import step_of
 
@@ -67,7 +67,6 @@ def learn_enthalpy(
     n_bootstraps: int,
     seeds: IntArray,
     rng: np.random.Generator,
-    n_threads: int | None,
 ) -> Learned:
     """Learn the curve u(beta; v) of every frame from its temperature and, if known, its energy.
 
@@ -92,7 +91,6 @@ def learn_enthalpy(
         One a network.
     rng : Generator
         For the bootstraps.
-    n_threads : int or None
     """
     n_networks = N_NETWORKS if n_bootstraps else 1
     history: list[Record] = []
@@ -100,19 +98,18 @@ def learn_enthalpy(
     routes: list[Curves] = []
     choice: _Choice | None = None
     offsets, factor = np.zeros(len(pool.betas)), None
-    with torch_for_fit(n_threads):
-        x = features_of(v, torch.device("cpu"))
-        for k in range(n_networks):
-            fit = _fit(v, x, pool, held_out, energy, int(seeds[k]), choice)
-            choice = fit.choice
-            if k == 0 and energy is not None and len(pool.betas) > 1:
-                factor = _energy_factor(fit, rng)
-            n_draws = len(range(k, n_bootstraps, n_networks))
-            draws = [pool.redrawn(rng) for _ in range(n_draws)]
-            route, offsets, others = _solved(fit, v, pool, draws)
-            history += fit.history
-            routes.append(route)
-            bootstraps += others
+    x = features_of(v, torch.device("cpu"))
+    for k in range(n_networks):
+        fit = _fit(v, x, pool, held_out, energy, int(seeds[k]), choice)
+        choice = fit.choice
+        if k == 0 and energy is not None and len(pool.betas) > 1:
+            factor = _energy_factor(fit, rng)
+        n_draws = len(range(k, n_bootstraps, n_networks))
+        draws = [pool.redrawn(rng) for _ in range(n_draws)]
+        route, offsets, others = _solved(fit, v, pool, draws)
+        history += fit.history
+        routes.append(route)
+        bootstraps += others
     return Learned(_mean(routes), bootstraps, offsets, factor, history)
 
 

@@ -43,7 +43,7 @@ from latflow.estimators.enthalpy import N_NETWORKS, learn_enthalpy
 from latflow.estimators.latf import ENERGY_UNITS, LaTFEstimator
 from latflow.estimators.validation import cross_check, validate
 from latflow.nn.conditional import ConditionalDensity, train_conditional
-from latflow.nn.training import Plan, thin, torch_for_fit
+from latflow.nn.training import Plan, thin, torch_on
 from latflow.thermodynamics import (
     Energies,
     Ensemble,
@@ -297,17 +297,13 @@ class TemperatureExtrapolator(
         with whole_or_nothing(self):
             rs = check_random_state(self.random_state)
             self.estimator_ = self._prepared(rs)
-            frames = self._gather(
-                X, reset=True, trajectory=trajectory, frame=frame, temperature=temperature,
-                weights=weights, initial_states=initial_states, energy=energy, states=states,
-                dynamics=dynamics, pressure=pressure, volume=volume,
-            )  # fmt: skip
-            self.temperatures_ = frames.temperatures if frames.named else np.empty(0)
-            check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
-            pool = pool_of(frames, self.units_)
-            frozen = isinstance(self.estimator, FrozenEstimator) or _is_frozen(self.estimator_)
-            self.z_, labels = self._variables(frames, fit=not frozen)
-            self._fit_answers(frames, pool, labels, rs)
+            with torch_on(self._n_threads):
+                frames = self._gather(
+                    X, reset=True, trajectory=trajectory, frame=frame, temperature=temperature,
+                    weights=weights, initial_states=initial_states, energy=energy, states=states,
+                    dynamics=dynamics, pressure=pressure, volume=volume,
+                )  # fmt: skip
+                self._fit(frames, rs)
         return self
 
     def fit_transform(self, X: object, y: object = None, **metadata: Any) -> Any:
@@ -337,7 +333,9 @@ class TemperatureExtrapolator(
                 "Expected `estimator` to be a transformer, as LaTFEstimator is, got "
                 f"{type(last).__name__}."
             )
-        if self.method == "tilted" and not isinstance(last, LaTFEstimator):
+        if isinstance(last, LaTFEstimator):
+            last._check_parameters()
+        elif self.method == "tilted":
             raise TypeError(
                 "Expected `estimator` to end in a LaTFEstimator for method='tilted', got "
                 f"{type(last).__name__}."
@@ -377,6 +375,15 @@ class TemperatureExtrapolator(
                 if hasattr(steps[0], name):
                     setattr(self, name, getattr(steps[0], name))
         return gather_frames(BaseEstimator(), X, reset=True, units=self.units_, **metadata)
+
+    def _fit(self, frames: Frames, rs: np.random.RandomState) -> None:
+        """Fit on checked frames, inside of `torch_on`."""
+        self.temperatures_ = frames.temperatures if frames.named else np.empty(0)
+        check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
+        pool = pool_of(frames, self.units_)
+        frozen = isinstance(self.estimator, FrozenEstimator) or _is_frozen(self.estimator_)
+        self.z_, labels = self._variables(frames, fit=not frozen)
+        self._fit_answers(frames, pool, labels, rs)
 
     def _variables(self, frames: Frames, *, fit: bool) -> tuple[FloatArray, IntArray | None]:
         """Return variables and states of frames, by the estimator's last step, fitted if asked."""
@@ -475,7 +482,7 @@ class TemperatureExtrapolator(
             mean, variance = inputs.moments
             v = seam.Standardised(inputs.X, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
             learned = learn_enthalpy(
-                v, pool, held_out, frames.energy, self.n_bootstraps, seeds, rng, self._n_threads
+                v, pool, held_out, frames.energy, self.n_bootstraps, seeds, rng
             )
             self.history_ += learned.history
             capacities = None
@@ -522,8 +529,7 @@ class TemperatureExtrapolator(
         judged = held_out if held_out.any() else ~held_out
         judge = weighted_draws(answer, judged, betas, JUDGED_A_NODE, rng)
         z = torch.tensor(self.z_)
-        with torch_for_fit(self._n_threads):
-            outcome = train_conditional(self.density_, z, train, judge, plan, generator)
+        outcome = train_conditional(self.density_, z, train, judge, plan, generator)
         self.history_ += outcome.history
         self.n_iter_ = outcome.n_iter
 
@@ -648,7 +654,8 @@ class TemperatureExtrapolator(
         n = check_count(n_samples, "n_samples")
         beta = self.units_.beta(self._in_range(temperature))
         seed = int(check_random_state(random_state).randint(2**31 - 1))
-        return seam.conditional_draw(self.density_, beta, n, seed)
+        with torch_on(self._n_threads):
+            return seam.conditional_draw(self.density_, beta, n, seed)
 
     def log_density(self, Z: ArrayLike, temperature: float | None = None) -> FloatArray:
         """Return the normalised log-density of collective variables at a temperature.
@@ -671,7 +678,8 @@ class TemperatureExtrapolator(
             density: FloatArray = self._latent("log_density")(z, temperature)
             return density
         beta = self.units_.beta(self._in_range(temperature))
-        return seam.conditional_log_density(self.density_, z, beta)
+        with torch_on(self._n_threads):
+            return seam.conditional_log_density(self.density_, z, beta)
 
     def pooled_log_density(self, Z: ArrayLike) -> FloatArray:
         """Return the log-density of all simulations together: where training frames lie.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 from sklearn.cluster import KMeans
 
 from latflow._typing import FloatArray, IntArray
+from latflow._validation import one_at_a_time
 from latflow.estimators.seam import Standardised
 from latflow.nn.batches import filled
 from latflow.nn.training import thin
@@ -36,9 +36,10 @@ def initial_labels(
     n_clusters = AUTO_STATES if n_states == "auto" else int(n_states)
     n_clusters = min(n_clusters, len(np.unique(y, axis=0)))
     clusters = KMeans(n_clusters, n_init=1, random_state=seed).set_output(transform="default")
-    clusters.fit(y, sample_weight=weights[chosen])
-    labels = (clusters.predict(project(block)) for block in x.blocks())
-    return filled(np.empty(len(x), dtype=np.int64), labels)
+    with one_at_a_time:
+        clusters.fit(y, sample_weight=weights[chosen])
+        labels = (clusters.predict(project(block)) for block in x.blocks())
+        return filled(np.empty(len(x), dtype=np.int64), labels)
 
 
 def _slow_coordinates(
@@ -51,8 +52,7 @@ def _slow_coordinates(
 
     i, j = (thin(rows, MOST_CORRELATED) for rows in pairs)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with np.errstate(all="ignore"):
             covariance = TICA.covariance_estimator(lagtime=1)
             for k in range(0, len(i), step := max(1, step_of(x) // 2)):
                 some = slice(k, k + step)

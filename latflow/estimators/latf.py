@@ -46,7 +46,7 @@ from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.flows import TRANSFORMS
 from latflow.nn.model import LatentModel
 from latflow.nn.stages import Fit, TrainingData
-from latflow.nn.training import Plan, torch_for_fit
+from latflow.nn.training import Plan, torch_on
 from latflow.thermodynamics import Pool, block_populations
 from latflow.trajectories import (
     FRAME_METADATA,
@@ -67,6 +67,7 @@ HEAT = 2  # rounds of refinement between two halvings of the `n_init` runs
 WORKING = 6e7  # bytes of blocks of rows that are being worked on
 
 T = TypeVar("T")
+Answer = TypeVar("Answer")
 
 
 @list_aware
@@ -133,7 +134,8 @@ class LaTFEstimator(
     device : str, default="auto"
         "auto" takes a GPU where there is one.
     n_threads : int or None, default=1
-        Torch threads during fit; None leaves torch's setting.
+        Torch threads of fits and answers; None leaves torch's setting. After a fork a process
+        answers on one thread only: the others did not come along.
     verbose : int, default=0
         1 says how much memory the fit will take and shows a progress bar.
     random_state : int, RandomState or None, default=None
@@ -290,7 +292,7 @@ class LaTFEstimator(
             For parameters or data that do not fit, before anything is learned.
         """
         self._check_parameters()
-        with whole_or_nothing(self):
+        with whole_or_nothing(self), torch_on(self.n_threads):
             frames = gather_frames(
                 self, X, lagtime=self.lagtime, reset=True, trajectory=trajectory, frame=frame,
                 temperature=temperature, weights=weights, initial_states=initial_states,
@@ -300,16 +302,14 @@ class LaTFEstimator(
         return self
 
     def _fit(self, frames: Frames) -> tuple[FloatArray, IntArray]:
-        """Fit on checked frames; return their collective variables and states."""
-        self._check_parameters()
+        """Fit on checked frames, inside of `torch_on`; return their variables and states."""
         pairs = frames.pairs(self.lagtime)
         if self.verbose:
             self._tell_plan(frames)
         self._learn_from_features(frames)
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
         x = Standardised(frames.X, self.mean_, self.scale_)
-        with torch_for_fit(self.n_threads):
-            data = self._training_data(x, frames, pairs, int(seeds[0]))
+        data = self._training_data(x, frames, pairs, int(seeds[0]))
         fits = each((self._start, (x, frames, pairs, data, int(seed))) for seed in seeds)
         while len(fits) > 1:
             fits.sort(key=lambda fit: fit.score, reverse=True)
@@ -403,7 +403,7 @@ class LaTFEstimator(
         seed: int,
     ) -> Fit:
         """Build a model from one seed and run its first heat."""
-        with torch_for_fit(self.n_threads):
+        with torch_on(self.n_threads):
             generator = torch.Generator().manual_seed(seed)
             device = pick_device(self.device)
             labels = as_index(initial_labels(x, frames, pairs, self.n_states, seed))
@@ -418,7 +418,7 @@ class LaTFEstimator(
     def _heat(self, fit: Fit, data: TrainingData) -> Fit:
         """Refine labels for some rounds; return the fit, judged where others run."""
         fit.data = data
-        with torch_for_fit(self.n_threads), self._watched(fit, "labels"):
+        with torch_on(self.n_threads), self._watched(fit, "labels"):
             fit.refine(HEAT)
             if self.n_init > 1:
                 fit.judge()
@@ -428,7 +428,7 @@ class LaTFEstimator(
     def _finish(self, fit: Fit, data: TrainingData) -> None:
         """Refine to the end, train encoder, decoder and flow together, then the flow alone."""
         fit.data = data
-        with torch_for_fit(self.n_threads), self._watched(fit, "labels and density"):
+        with self._watched(fit, "labels and density"):
             fit.refine()
             fit.learn_density()
         del fit.data
@@ -479,7 +479,7 @@ class LaTFEstimator(
         self.n_states_ = self.model_.decoder.n_states
         self._n_features_out = self.n_components
         z = self._encode(frames.X)
-        labels = seam.states(self.model_, z)
+        labels = self._ask(seam.states, z)
         self.labels_ = frames.split(labels)
         pool = Pool(self.units_.betas(frames.temperatures), frames.origin, frames.weights,
                     frames.blocks())  # fmt: skip
@@ -516,7 +516,7 @@ class LaTFEstimator(
     def predict(self, X: object) -> Any:
         """Return the metastable state of each frame: ints, shape (n_frames,), or a list."""
         frames = self._check_frames(X)
-        return seam.states(self.model_, self._encode(frames))
+        return self._ask(seam.states, self._encode(frames))
 
     def predict_proba(self, X: object) -> Any:
         """Return each state's probability one lagtime later, shape ``(n_frames, n_states_)``."""
@@ -595,7 +595,7 @@ class LaTFEstimator(
         check_is_fitted(self)
         n = check_count(n_samples, "n_samples")
         seed = int(check_random_state(random_state).randint(2**31 - 1))
-        return seam.draw(self.model_, self.model_.base(self._reduced(temperature)), n, seed)
+        return self._ask(seam.draw, self._reduced(temperature), n, seed)
 
     def log_density(self, Z: ArrayLike, temperature: ArrayLike | None = None) -> FloatArray:
         """Return the normalised log-density at points of the latent space.
@@ -680,7 +680,7 @@ class LaTFEstimator(
     def predict_latent(self, Z: ArrayLike) -> IntArray:
         """Return the state of points of the latent space, so of samples; shape (n_points,)."""
         check_is_fitted(self)
-        return seam.states(self.model_, check_latent_points(Z, self.n_components))
+        return self._ask(seam.states, check_latent_points(Z, self.n_components))
 
     def predict_proba_latent(self, Z: ArrayLike) -> FloatArray:
         """Return each state's probability one lagtime later for points of the latent space."""
@@ -690,12 +690,12 @@ class LaTFEstimator(
     def to_prior(self, Z: ArrayLike) -> FloatArray:
         """Map points of the latent space to the base's space: u = f(z)."""
         check_is_fitted(self)
-        return seam.move(self.model_, check_latent_points(Z, self.n_components), inverse=False)
+        return self._ask(seam.move, check_latent_points(Z, self.n_components), inverse=False)
 
     def from_prior(self, U: ArrayLike) -> FloatArray:
         """Map points of the base's space to the latent space: the inverse of :meth:`to_prior`."""
         check_is_fitted(self)
-        return seam.move(self.model_, check_latent_points(U, self.n_components, "U"), inverse=True)
+        return self._ask(seam.move, check_latent_points(U, self.n_components, "U"), inverse=True)
 
     def interpolate(
         self, z_a: ArrayLike, z_b: ArrayLike, n: int = 50, temperature: float | None = None
@@ -720,7 +720,7 @@ class LaTFEstimator(
         check_count(n, "n", minimum=2)
         check_is_fitted(self)
         ends = check_latent_points([np.ravel(z_a), np.ravel(z_b)], self.n_components)
-        return seam.path(self.model_, self.model_.base(self._reduced(temperature)), ends, n)
+        return self._ask(seam.path, self._reduced(temperature), ends, n)
 
     # -------------------------------------------------------------- the face of both estimators
 
@@ -777,14 +777,19 @@ class LaTFEstimator(
         check_finite(rows, np.full(len(rows), getattr(rows, "first", 0)), np.arange(len(rows)))
         return rows
 
+    def _ask(self, question: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
+        """Ask the fitted model, by a function of the seam, on `n_threads`."""
+        with torch_on(self.n_threads):
+            return question(self.model_, *arguments, **options)
+
     def _encode(self, X: NDArray[Any] | Rows) -> FloatArray:
-        return seam.encode(self.model_, Standardised(X, self.mean_, self.scale_))
+        return self._ask(seam.encode, Standardised(X, self.mean_, self.scale_))
 
     def _states(self, z: FloatArray) -> FloatArray:
-        return seam.state_probabilities(self.model_, z)
+        return self._ask(seam.state_probabilities, z)
 
     def _log_density(self, z: FloatArray, temperature: ArrayLike | None) -> FloatArray:
-        return seam.log_density(self.model_, z, self._reduced(temperature, len(z)))
+        return self._ask(seam.log_density, z, self._reduced(temperature, len(z)))
 
     def _reduced(self, temperature: ArrayLike | None, n_rows: int | None = None) -> FloatArray:
         """Return T / T_ref for one temperature, or for one for each of `n_rows` rows."""

@@ -21,7 +21,6 @@ from latflow._blocks import rows_at_once
 from latflow._typing import FloatArray, IntArray
 from latflow.nn.batches import Batch, Features, Resident, as_index, filled
 from latflow.nn.conditional import ConditionalDensity
-from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.model import LatentModel
 from latflow.trajectories import Rows, ahead, in_blocks, pools
 
@@ -224,10 +223,10 @@ def move(model: LatentModel, points: FloatArray, *, inverse: bool) -> FloatArray
     return in_chunks(lambda x: step(x)[0], points)
 
 
-def path(model: LatentModel, base: TiltedGaussian, ends: FloatArray, n: int) -> FloatArray:
+def path(model: LatentModel, t: FloatArray, ends: FloatArray, n: int) -> FloatArray:
     """Return n points from one z to another, through the populated region of the base."""
     first, last = move(model, ends, inverse=False)
-    points = move(model, base.path(first, last, n), inverse=True)
+    points = move(model, model.base(t).path(first, last, n), inverse=True)
     points[[0, -1]] = ends
     return points
 
@@ -240,9 +239,9 @@ def log_density(model: LatentModel, z: FloatArray, t: FloatArray) -> FloatArray:
     return in_chunks(lambda part, own: model.log_density(part, model.base(own)), z, t)
 
 
-def draw(model: LatentModel, base: TiltedGaussian, n: int, seed: int) -> FloatArray:
-    """Return n draws of z."""
-    generator = torch.Generator().manual_seed(seed)
+def draw(model: LatentModel, t: FloatArray, n: int, seed: int) -> FloatArray:
+    """Return n draws of z at one reduced temperature t."""
+    base, generator = model.base(t), torch.Generator().manual_seed(seed)
     flow = copy.deepcopy(model.flow).float()
     return in_draws(
         lambda m: flow.inverse_and_logdet(base.sample(m, generator).float())[0],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import takewhile
@@ -14,13 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.io import netcdf_file
 
-from latflow._validation import import_extra
+from latflow._validation import import_extra, muted
 
 if TYPE_CHECKING:
     import mdtraj
 
 
 EXTENSIONS = (".xtc", ".dcd", ".trr", ".nc", ".h5", ".pdb")
+NETCDF_HINT = ".*'netCDF4' Python package is not"  # a faster library, at every file
 WITH_TOPOLOGY = (".h5", ".pdb")
 WITH_COORDINATES = (".pdb", ".gro", ".h5", ".cif")
 WITH_TIMES = (".xtc", ".trr", ".nc", ".h5")
@@ -237,9 +237,7 @@ def check_kept(n_frames: int, n_kept: int, stride: int, where: str) -> None:
 def _reading() -> Iterator[None]:
     """Turn whatever mdtraj raises on a bad file into a CorruptFile."""
     try:
-        with warnings.catch_warnings():
-            # a hint at a faster library, at every file that is opened
-            warnings.filterwarnings("ignore", ".*'netCDF4' Python package is not", UserWarning)
+        with muted(NETCDF_HINT):
             yield
     except MemoryError:
         raise

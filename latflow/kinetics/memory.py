@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from latflow._typing import BoolArray, FloatArray, RandomState
-from latflow._validation import check_count, check_positive, warn
+from latflow._validation import check_count, check_positive, heard, warn
 from latflow.kinetics.chains import N_CLUSTERS, Chain, States, Variables, chains_by_temperature
 from latflow.kinetics.lumping import lumped_model, relaxation_rates
 from latflow.units import with_error
@@ -181,9 +180,7 @@ def remember(chain: Chain, lagtime: int, n_samples: int, rs: np.random.RandomSta
     for k in MULTIPLES:
         if k > 1 and (chain.longest <= k * lagtime or not _alive(rates, k, lagtime).any()):
             break
-        with warnings.catch_warnings():
-            any_message = k > 1 or not chain.is_fine
-            warnings.filterwarnings("ignore", "" if any_message else "The states are not connected")
+        with heard("" if k > 1 or not chain.is_fine else "The states are not connected"):
             model = lumped_model(chain, k * lagtime, n_samples=n_samples, seed=seed, blocks=blocks)
         models.append(model)
         first, last = (models[n].prior.count_model.state_symbols for n in (0, -1))

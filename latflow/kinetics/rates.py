@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import permutations
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from latflow._typing import FloatArray, RandomState
-from latflow._validation import check_positive, warn
+from latflow._validation import check_positive, heard, warn
 from latflow.kinetics.chains import (
     N_CLUSTERS,
     Chain,
@@ -175,8 +174,7 @@ def _model(
     """Return a model of the states, with the memory's samples or those of the posterior."""
     if chain.is_fine:
         return memory.model
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The states are not connected")
+    with heard("The states are not connected"):
         return model_of(chain, lagtime, n_samples, rs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,10 @@ Indices = TypeVar("Indices", Tensor, IntArray)
 Record = dict[str, float | int | str]
 WARM_UP = 0.1
 MOST_ROLLBACKS = 5
+
+_counting = threading.Lock()
+_n_on = 0  # threads inside of torch_on
+_threads_before = 0  # torch's number before the first of them
 
 
 @dataclass(frozen=True)
@@ -172,19 +177,30 @@ def minimise(
 
 
 @contextmanager
-def torch_for_fit(n_threads: int | None) -> Iterator[None]:
-    """Gradients on whatever the caller's global state, and torch on `n_threads`, put back after.
+def torch_on(n_threads: int | None) -> Iterator[None]:
+    """Torch on `n_threads`, put back after, with gradients and in full precision.
 
-    threadpoolctl does not limit the linear algebra inside torch.
+    Whatever the caller has set does not matter. threadpoolctl does not limit the linear algebra
+    inside torch, whose number of threads is one for the process: what it was before is known to
+    the first of several threads that are here at once, and the others go by that.
     """
-    before = torch.get_num_threads()
-    if n_threads is not None:
-        torch.set_num_threads(n_threads)
+    global _n_on, _threads_before
+    with _counting:
+        if not _n_on:
+            _threads_before = torch.get_num_threads()
+        _n_on += 1
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        if n_threads is not None:
+            torch.set_num_threads(n_threads)
+        with (
+            torch.inference_mode(False), torch.enable_grad(),
+            torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False),
+        ):  # fmt: skip
             yield
     finally:
-        torch.set_num_threads(before)
+        with _counting:
+            _n_on -= 1
+            torch.set_num_threads(_threads_before)
 
 
 def thin(indices: Indices, most: int) -> Indices:

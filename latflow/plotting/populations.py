@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
@@ -11,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from latflow._validation import check_state, check_table
+from latflow._validation import check_state, check_table, heard
 from latflow.estimators import TemperatureExtrapolator
 from latflow.plotting import style
 from latflow.plotting import support as trust
@@ -343,8 +342,7 @@ class MeltingCurveDisplay(PopulationCurves):
 
 def _melting(estimator: TemperatureExtrapolator, state: int) -> MeltingTemperature:
     """Return the melting temperature, NaN without a word where there is none."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The population of state", category=UserWarning)
+    with heard("The population of state"):
         return estimator.melting_temperature(state)
 
 

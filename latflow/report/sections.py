@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latflow import plotting
 from latflow._typing import FloatArray
-from latflow._validation import check_temperature
+from latflow._validation import check_temperature, heard
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.report.page import Section, blank_figure
 from latflow.thermodynamics import role_of
@@ -195,8 +194,7 @@ def _about(subject: Subject) -> Section:
 def _melting(subject: Subject) -> Section:
     """Say which states lose half of the population to others when heated, and where."""
     model = subject.model
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of states that melt nowhere
+    with heard():  # of states that melt nowhere
         points = {s: model.melting_temperature(s) for s in range(model.n_states_)}
     melting = {s: point for s, point in points.items() if point.slope < 0}
     if not melting:
@@ -284,8 +282,7 @@ def _support(subject: Subject) -> Section:
 
 def _cross_check(subject: Subject) -> Section:
     """Write what independent estimates say; disagreements are sentences."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with heard() as said:
         table = subject.model.cross_check()
     sources = [str(name) for name in table if f"{name}_error" in table]
     text = (
@@ -293,8 +290,7 @@ def _cross_check(subject: Subject) -> Section:
         "and the stationary distribution of a Markov model of one temperature alone, at a lagtime "
         f"of {table.attrs['lagtime']} frames."
     )
-    said = " ".join(str(warning.message) for warning in caught)
-    text += f"\n\nBeyond the error bars: {said}" if said else "\n\nThey agree."
+    text += f"\n\nBeyond the error bars: {' '.join(said)}" if said else "\n\nThey agree."
     return Section("Three independent estimates", text, _with_errors(table, sources))
 
 

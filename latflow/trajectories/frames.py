@@ -17,6 +17,7 @@ from latflow._validation import (
     check_per_frame,
     check_temperatures,
     check_weights,
+    one_at_a_time,
     warn,
 )
 from latflow.trajectories.containers import (
@@ -439,14 +440,15 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
     """Check kind and width of rows as scikit-learn does; of rows on disk by a sample of them."""
     if is_on_disk(X):
         X = Rows([X])
-    checked = validate_data(
-        estimator,
-        X.sample() if isinstance(X, Rows) else X,
-        reset=reset,
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=False,
-        ensure_min_samples=2 if reset else 1,
-    )
+    with one_at_a_time:
+        checked = validate_data(
+            estimator,
+            X.sample() if isinstance(X, Rows) else X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            ensure_min_samples=2 if reset else 1,
+        )
     return X if isinstance(X, Rows) else checked
 
 

@@ -1,0 +1,185 @@
+"""Threads and processes: no setting of the process is left changed, and none matters."""
+
+import ast
+import multiprocessing
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import UNSETTLED, tiny_extrapolator, tiny_latf
+
+import latflow
+from latflow._validation import heard, muted, one_at_a_time, warn
+from latflow.nn.training import torch_on
+
+pytestmark = UNSETTLED
+
+# the one place that may change filters, and the program, which has its process for itself
+ALLOWED = {"_validation.py", "cli/program.py"}
+
+
+@pytest.fixture
+def eager():
+    """Threads that take turns as often as they can, and torch on more than one."""
+    interval, threads = sys.getswitchinterval(), torch.get_num_threads()
+    sys.setswitchinterval(1e-4)
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(threads)
+    sys.setswitchinterval(interval)
+
+
+def numbers_of_torch_threads():
+    """Return torch's number of threads here and in a thread that is new to torch."""
+    with ThreadPoolExecutor(1) as pool:
+        return torch.get_num_threads(), pool.submit(torch.get_num_threads).result()
+
+
+def answers(model, X):
+    return [
+        model.transform(X[0]),
+        model.predict_proba(X[0]),
+        model.sample(50, random_state=0),
+        model.log_density(model.transform(X[1])),
+    ]
+
+
+def fit_and_answer(make, X, metadata, seed):
+    model = make().set_params(random_state=seed).fit(X, **metadata)
+    return answers(model, X)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that so few frames say little
+@pytest.mark.parametrize("make", [tiny_latf, tiny_extrapolator])
+def test_fits_in_threads_are_those_of_one_and_leave_every_setting(make, few_frames, eager):
+    X, metadata = few_frames
+    metadata = {"temperature": metadata["temperature"]}
+    alone = [fit_and_answer(make, X, metadata, seed) for seed in range(2)]
+    before = warnings.filters[:]
+    with ThreadPoolExecutor(8) as pool:
+        seeds = [k % 2 for k in range(8)]
+        together = list(pool.map(lambda seed: fit_and_answer(make, X, metadata, seed), seeds))
+    assert warnings.filters == before
+    assert numbers_of_torch_threads() == (3, 3)
+    for seed, found in zip(seeds, together, strict=True):
+        for one, other in zip(alone[seed], found, strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_answers_in_threads_are_those_of_one(latf, three_hole, eager):
+    X = three_hole["trajectories"]
+    alone = answers(latf, X)
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda _: answers(latf, X), range(16)))
+    assert numbers_of_torch_threads() == (3, 3)
+    for found in together:
+        for one, other in zip(alone, found, strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_threads_that_end_in_the_order_they_began_leave_torch_its_number(eager):
+    first_ends, second_began = threading.Event(), threading.Event()
+
+    def first():
+        with torch_on(1):
+            assert second_began.wait(10)
+        first_ends.set()
+
+    def second():
+        with torch_on(1):
+            second_began.set()
+            assert first_ends.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(first), pool.submit(second)]:
+            done.result()
+    assert numbers_of_torch_threads() == (3, 3)
+
+
+def test_what_is_heard_is_heard_by_its_thread_alone():
+    def other():
+        with pytest.warns(UserWarning, match="^second$"):
+            warn("second")
+
+    with heard("first") as said:
+        warn("first")
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        with pytest.warns(UserWarning, match="^third$"):
+            warn("third")
+    assert said == ["first"]
+    with pytest.warns(UserWarning, match="^first$"):
+        warn("first")
+
+
+def test_muted_leaves_other_warnings_and_the_filters():
+    before = warnings.filters[:]
+    with muted("no use"):
+        warnings.warn("no use of this", stacklevel=1)
+        with pytest.warns(UserWarning, match="of use"):
+            warnings.warn("of use", stacklevel=1)
+    assert warnings.filters == before
+
+
+def test_no_filter_is_changed_but_under_the_lock():
+    """Of code that can run in a thread: by its source, as a race is seen by chance only."""
+    root = Path(latflow.__file__).parent
+    changing = {"catch_warnings", "simplefilter", "filterwarnings", "resetwarnings"}
+    changing |= {"set_num_threads", "set_default_dtype", "set_default_device", "manual_seed_all"}
+    found = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in changing
+    }
+    assert found == ALLOWED | {"nn/training.py"}
+
+
+# ------------------------------------------------------------------ processes
+
+
+def in_a_fork(function):
+    """Return what a function returns in a forked process, or fail where it hangs."""
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: send.send(function()))
+    process.start()
+    try:
+        assert receive.poll(60), "the forked process hangs"
+        return receive.recv()
+    finally:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork here")
+def test_a_process_forked_after_fit_answers(three_hole, eager):
+    """Whose torch knows of threads that did not come along: it would wait for them for ever."""
+    X = [np.concatenate([x] * 100) for x in three_hole["trajectories"][:2]]
+    model = tiny_latf(hidden_features=(64,)).fit(X)
+    torch.ones(3_000_000).exp().sum()  # the caller's own work, on all threads
+    for one, other in zip(answers(model, X), in_a_fork(lambda: answers(model, X)), strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork here")
+def test_a_fork_while_another_thread_holds_the_lock_does_not_inherit_it():
+    holds, ends = threading.Event(), threading.Event()
+
+    def hold():
+        with one_at_a_time:
+            holds.set()
+            ends.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holds.wait(10)
+    threading.Timer(0.2, ends.set).start()
+    assert in_a_fork(lambda: one_at_a_time.acquire(timeout=5))
+    thread.join()
