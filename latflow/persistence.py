@@ -192,6 +192,8 @@ def _encode(value: Any, name: str, arrays: Arrays) -> Any:
         return None
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, torch.device):
+        return str(value)
     if isinstance(value, np.generic):
         return _encode(value.item(), name, arrays)
     if isinstance(value, np.ndarray) and value.dtype.kind in "OUT":
@@ -388,7 +390,7 @@ def _decode_module(tree: Mapping[str, Any], arrays: Arrays) -> torch.nn.Module:
         **tree["config"], generator=torch.Generator()
     )
     weights = {
-        key: torch.tensor(_decode(value, arrays, None))
+        key: torch.tensor(_decode(value, arrays, None), device="cpu")
         for key, value in tree["weights"].items()
         if key.rpartition(".")[2] not in IN_CONFIG
     }

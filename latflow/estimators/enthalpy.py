@@ -32,8 +32,8 @@ MOST_NUMBERS = 2**24  # of units that the last layer is solved on: more frames a
 OF_OUTPUTS = 1e-4  # of the ridge, that the network's own answer bears: its size stays free
 LEAST_SCALE = 1e-8
 FACTOR_ROWS, FACTOR_DRAWS = 20_000, 10  # of the factor between energies and temperatures
-FACTOR_RIDGE = torch.tensor([1e-3], dtype=torch.float64)
-LINE_RIDGE = torch.tensor([1e-8], dtype=torch.float64)
+FACTOR_RIDGE = torch.tensor([1e-3], dtype=torch.float64, device="cpu")
+LINE_RIDGE = torch.tensor([1e-8], dtype=torch.float64, device="cpu")
 FACTOR_FLOOR = 0.03  # of its error: what an h that is linear in beta may be off
 
 
@@ -198,7 +198,8 @@ class _Fit:
         each = [one for pair in solutions for one in pair]
         width = _width(self.pool)
         slopes = torch.cat(
-            [one.slopes / width ** torch.arange(1, one.order + 1) for one in each], dim=1
+            [one.slopes / torch.from_numpy(width ** np.arange(1.0, one.order + 1)) for one in each],
+            dim=1,
         )
         a = np.empty((len(v), slopes.shape[1]))
         filled(a, ((self.units(block) @ slopes).numpy() for block in v.blocks()))
@@ -236,7 +237,7 @@ def _fit(
     n_outputs = min(2, max(orders))
     n_units = v.shape[1] + HIDDEN[-1] + n_outputs
     rows = np.arange(0, len(v), -(-len(v) * n_units // MOST_NUMBERS))
-    values = torch.empty(len(rows), n_units, dtype=torch.float64)
+    values = torch.empty(len(rows), n_units, dtype=torch.float64, device="cpu")
     step = max(1, step_of(v.X) * len(rows) // len(v))  # rows between them count as read
     filled(values, (units(v[rows[k : k + step]]) for k in range(0, len(rows), step)))
     centre, scale = values.mean(dim=0), values.std(dim=0)
@@ -245,7 +246,7 @@ def _fit(
     scale[~(scale > LEAST_SCALE)] = 1.0
     values -= centre
     values /= scale
-    held_back = torch.ones(n_units, dtype=torch.float64)
+    held_back = torch.ones(n_units, dtype=torch.float64, device="cpu")
     held_back[-n_outputs:] = OF_OUTPUTS
     problem = LastLayer(
         values,
@@ -302,7 +303,7 @@ def _tried(
     With g_b what block b adds to the gradient and H the curvature that is sum_b g_b . H^-1 g_b:
     Takeuchi's criterion, over blocks that count as independent.
     """
-    ridge = torch.tensor(ridges, dtype=torch.float64)
+    ridge = torch.tensor(ridges, dtype=torch.float64, device="cpu")
     weights = torch.from_numpy(pool.weights[rows])
     blocks = torch.from_numpy(pool.strata[0][rows]).long()
     solution = problem.solve(weights, ridge, start)
@@ -328,7 +329,7 @@ def _energy_factor(fit: _Fit, rng: np.random.Generator) -> tuple[float, float]:
     rows = np.arange(0, len(fit.rows), max(1, len(fit.rows) // FACTOR_ROWS))
     functions = problem.functions.upto(1)
     some = LastLayer(problem.units[rows], problem.k[rows], functions, problem.held_back)
-    energy = torch.as_tensor(problem.energy)[rows]
+    energy = torch.as_tensor(problem.energy, device="cpu")[rows]
     tried, start = [], None
     for _ in range(FACTOR_DRAWS):
         drawn = [pool.weights_of(times)[fit.rows[rows]] for times in pool.halved(rng)]
@@ -352,7 +353,7 @@ def _ratios(
 ) -> FloatArray:
     """Return the slopes of energies in h, of every temperature, over that of the classes."""
     h = (h - h.mean()) / h.std().clamp_min(LEAST_SCALE)
-    line = LastLayer(h[:, None], layer.k, layer.functions, torch.ones(1, dtype=torch.float64))
+    line = LastLayer(h[:, None], layer.k, layer.functions, h.new_ones(1))
     slope = line.solve(weights, LINE_RIDGE).slopes[0, 0]
     slopes = []
     for j in range(layer.functions.values.shape[1]):
@@ -404,14 +405,14 @@ def _train(
     classifier = TemperatureClassifier(
         n_inputs=n_inputs,
         functions=Functions(*(f.float() for f in functions)),
-        log_counts=torch.tensor(np.log(fractions), dtype=torch.float32),
+        log_counts=torch.tensor(np.log(fractions), dtype=torch.float32, device="cpu"),
         hidden_features=HIDDEN,
         generator=generator,
     )
-    k, weights = as_index(pool.origin), torch.tensor(pool.weights, dtype=torch.float32)
+    k, weights = as_index(pool.origin), torch.from_numpy(pool.weights.astype(np.float32))
     train, judged = (
         as_index(np.flatnonzero(mask & (pool.weights > 0))) for mask in (~held_out, held_out)
     )
-    energies = None if energy is None else torch.tensor(energy, dtype=torch.float32)
+    energies = None if energy is None else torch.from_numpy(energy.astype(np.float32))
     history = train_classifier(classifier, x, k, weights, energies, train, judged, generator)
     return classifier, history

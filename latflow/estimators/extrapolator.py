@@ -528,7 +528,7 @@ class TemperatureExtrapolator(
         train = weighted_draws(answer, ~held_out, betas, n_train, rng)
         judged = held_out if held_out.any() else ~held_out
         judge = weighted_draws(answer, judged, betas, JUDGED_A_NODE, rng)
-        z = torch.tensor(self.z_)
+        z = torch.tensor(self.z_, device="cpu")
         outcome = train_conditional(self.density_, z, train, judge, plan, generator)
         self.history_ += outcome.history
         self.n_iter_ = outcome.n_iter
@@ -991,5 +991,5 @@ def weighted_draws(
         np.cumsum(heights, out=heights)
         marks = (np.arange(n_each) + rng.random()) / n_each * heights[-1]
         rows.append(np.minimum(np.searchsorted(heights, marks, side="right"), len(among) - 1))
-    drawn = torch.as_tensor(np.concatenate(rows))
-    return drawn, torch.tensor(np.repeat(nodes, n_each), dtype=torch.float32)
+    drawn = torch.from_numpy(np.concatenate(rows))
+    return drawn, torch.from_numpy(np.repeat(nodes, n_each).astype(np.float32))

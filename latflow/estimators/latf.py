@@ -131,7 +131,7 @@ class LaTFEstimator(
         half with the higher VAMP-2 scores goes on, on held-out frames that are the same for all.
     boltzmann_constant : float, default=0.00831446...
         In kJ/mol/K; 1.0 for reduced units.
-    device : str, default="auto"
+    device : str or torch.device, default="auto"
         "auto" takes a GPU where there is one.
     n_threads : int or None, default=1
         Torch threads of fits and answers; None leaves torch's setting. After a fork a process
@@ -215,7 +215,7 @@ class LaTFEstimator(
         validation_fraction: float = 0.1,
         n_init: int = 1,
         boltzmann_constant: float = BOLTZMANN_CONSTANT,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         n_threads: int | None = 1,
         verbose: int = 0,
         random_state: RandomState = None,

@@ -155,7 +155,7 @@ class Streamed:
         return read, [torch.from_numpy(place[rows]).to(self.device) for rows in columns]
 
 
-def pick_device(device: str) -> torch.device:
+def pick_device(device: str | torch.device) -> torch.device:
     """Return the device to train on; "auto" takes a CUDA GPU where there is one."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -182,7 +182,7 @@ def in_chunks(function: Callable[..., Tensor], *arrays: NDArray[Any]) -> NDArray
 
     def part(k: int) -> Tensor:
         rows = slice(k, k + CHUNK)
-        return function(*(torch.tensor(a[rows], dtype=torch.float64) for a in arrays))
+        return function(*(torch.tensor(a[rows], dtype=torch.float64, device="cpu") for a in arrays))
 
     with torch.no_grad():
         first = part(0).numpy()

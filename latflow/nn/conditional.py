@@ -51,7 +51,8 @@ class ConditionalDensity(nn.Module):
             "transform": transform,
             "hidden_features": list(hidden_features),
         }
-        self.register_buffer("context_range", torch.tensor(context_range, dtype=torch.float32))
+        context = torch.tensor(context_range, dtype=torch.float32, device="cpu")
+        self.register_buffer("context_range", context)
         self.flow = Flow(
             n_components, n_transforms, transform, hidden_features, 1, BOUND, generator
         )
@@ -69,7 +70,7 @@ class ConditionalDensity(nn.Module):
     def sample(self, n: int, beta: float, generator: torch.Generator) -> Tensor:
         """Draw n rows of z at one inverse temperature."""
         u = self.base.sample(n, generator, self.context_range.dtype)
-        context = self._context(torch.full((n,), beta, dtype=u.dtype))
+        context = self._context(torch.full_like(u[:, 0], beta))
         return self.flow.inverse_and_logdet(u, context)[0]
 
     def _context(self, beta: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ def train_conditional(
     -------
     Outcome
     """
-    density.flow.whiten(*moments(z, torch.ones(1).expand(len(z))))
+    density.flow.whiten(*moments(z, z.new_ones(1).expand(len(z))))
     points = z.float()
 
     def loss(rows: Tensor, beta: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class TemperatureClassifier(nn.Module):
         self.net = mlp((n_inputs, *hidden_features), generator)
         # a linear part and unbounded units: u goes on growing where only one temperature went
         self.last = linear(n_inputs + hidden_features[-1], order, generator)
-        self.f = nn.Parameter(torch.zeros(n_temperatures))
+        self.f = nn.Parameter(torch.zeros(n_temperatures, dtype=torch.float32, device="cpu"))
 
     def units(self, v: Tensor) -> Tensor:
         """Return what the a_m are linear in: the last hidden units, and v itself."""
@@ -469,7 +469,7 @@ class _Energies(NamedTuple):
     def residuals(self, slopes: Tensor, functions: Functions) -> tuple[Tensor, Tensor]:
         """Return what slopes leave of energies, and curvatures of its square, of every row."""
         _, tilts, bends = functions.upto(slopes.shape[1])
-        energy = torch.as_tensor(self.layer.energy)
+        energy = torch.as_tensor(self.layer.energy, device="cpu")
         left, bent = torch.zeros_like(energy), torch.zeros_like(energy)
         for j, (rows, w) in enumerate(zip(self.layer.rows, self.weights, strict=True)):
             units, total = self.layer.units[rows], self.total[j].clamp_min(JITTER)
@@ -487,7 +487,7 @@ class _Energies(NamedTuple):
         scales, targets = [], []
         for j, (rows, w) in enumerate(zip(self.layer.rows, self.weights, strict=True)):
             units, total = self.layer.units[rows], self.total[j].clamp_min(JITTER)
-            energy = torch.as_tensor(self.layer.energy)[rows] - self.mean_energy[j]
+            energy = torch.as_tensor(self.layer.energy, device="cpu")[rows] - self.mean_energy[j]
             slope = slopes @ tilts[:, j]
             r2 = (energy - units @ slope + self.mean_units[j] @ slope).square()
             variance = w @ r2 / total

@@ -75,9 +75,9 @@ class TiltedGaussian:
         self.tilt = tilt
         t = np.asarray(t, dtype=np.float64)
         values = np.unique(t)  # few: the normaliser is costly
-        self.t = torch.tensor(t)
+        self.t = torch.tensor(t, device="cpu")
         log_z = log_normaliser(dim, tilt, values)[np.searchsorted(values, t)]
-        self.log_z = torch.as_tensor(log_z)
+        self.log_z = torch.as_tensor(log_z, device="cpu")
 
     def log_prob(self, u: Tensor) -> Tensor:
         """Return the normalised log-density of the rows of u, shape (n,)."""
@@ -113,9 +113,9 @@ class TiltedGaussian:
         self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
     ) -> Tensor:
         """Draw exactly n rows: radius by its inverse distribution function, direction uniform."""
-        uniform = torch.rand(n, generator=generator, dtype=torch.float64).numpy()
+        uniform = torch.rand(n, generator=generator, dtype=torch.float64, device="cpu").numpy()
         radius = torch.from_numpy(self._radii(uniform)).to(dtype)
-        direction = torch.randn(n, self.dim, generator=generator, dtype=dtype)
+        direction = torch.randn(n, self.dim, generator=generator, dtype=dtype, device="cpu")
         length: Tensor = direction.norm(dim=1, keepdim=True)
         return radius.unsqueeze(1) * direction / length
 

@@ -109,7 +109,7 @@ class Coupling(nn.Module):
     ) -> None:
         super().__init__()
         n_moved = max(1, dim // 2)
-        turned = torch.arange(dim).roll(turn(position, dim, n_moved)).tolist()
+        turned = torch.arange(dim, device="cpu").roll(turn(position, dim, n_moved)).tolist()
         self.moved, self.fixed = turned[:n_moved], turned[n_moved:]
         self.transform = TRANSFORMS[transform](bound)
         self.n_context = n_context
@@ -238,8 +238,8 @@ class Flow(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.register_buffer("location", torch.zeros(dim))
-        self.register_buffer("factor", torch.eye(dim))
+        self.register_buffer("location", torch.zeros(dim, dtype=torch.float32, device="cpu"))
+        self.register_buffer("factor", torch.eye(dim, dtype=torch.float32, device="cpu"))
         self.couplings: Any = nn.ModuleList(
             Coupling(dim, i, transform, hidden_features, n_context, bound, generator)
             for i in range(n_transforms)

@@ -15,8 +15,8 @@ Tape = tuple[Tensor, ...]
 def unset_linear(n_in: int, n_out: int) -> nn.Linear:
     """Return a linear layer whose numbers are yet to be written."""
     layer = nn.Linear(n_in, n_out, device="meta")
-    layer.weight = nn.Parameter(torch.empty(n_out, n_in))
-    layer.bias = nn.Parameter(torch.empty(n_out))
+    layer.weight = nn.Parameter(torch.empty(n_out, n_in, dtype=torch.float32, device="cpu"))
+    layer.bias = nn.Parameter(torch.empty(n_out, dtype=torch.float32, device="cpu"))
     return layer
 
 
@@ -90,7 +90,9 @@ class Encoder(nn.Module):
         super().__init__()
         sizes = (n_features, *hidden_features, n_components)
         self.mean = mlp(sizes, generator, nn.Tanh)
-        self.log_sigma = nn.Parameter(torch.full((n_components,), -1.0))
+        self.log_sigma = nn.Parameter(
+            torch.full((n_components,), -1.0, dtype=torch.float32, device="cpu")
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return mu(x), the noise-free collective variables."""

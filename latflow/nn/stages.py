@@ -216,7 +216,8 @@ class Fit:
 
         def loss(batch: Batch, generator: torch.Generator) -> Tensor:
             i, j, x, later = batch
-            noise = torch.randn(len(i), model.n_components, generator=generator).to(x)
+            shape = len(i), model.n_components
+            noise = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu").to(x)
             return model.loss(
                 x, later, self.labels.index_select(0, j).long(), noise, data.base.rows(i),
                 data.weights.index_select(0, i),

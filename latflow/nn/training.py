@@ -99,7 +99,7 @@ def batches(
             yield torch.arange(n_rows, device=device)
     small = torch.int32 if n_rows < 2**31 else torch.int64  # half the memory, the same numbers
     while True:
-        order = torch.randperm(n_rows, generator=generator, dtype=small).to(device)
+        order = torch.randperm(n_rows, generator=generator, dtype=small, device="cpu").to(device)
         yield from torch.split(order[: n_rows // size * size], size)
 
 
@@ -142,7 +142,8 @@ def minimise(
     optimiser = AdamW(module, plan.weight_decay)
     best_weights = copy.deepcopy(module.state_dict())
     outcome.best = _finite_or_inf(held_out_loss())
-    total, stale, brake = torch.zeros(()), 0, 1.0
+    total: Tensor | float = 0.0
+    stale, brake = 0, 1.0
     for step in range(plan.max_iter):
         value = loss(next(stream))
         optimiser.step(value, brake * plan.rate(step))
@@ -155,7 +156,7 @@ def minimise(
         outcome.history.append(record)
         if on_record is not None:
             on_record(record)
-        total = torch.zeros(())
+        total = 0.0
         if not (math.isfinite(record["loss"]) and math.isfinite(held_out)):  # type: ignore[arg-type]
             module.load_state_dict(best_weights)
             optimiser, brake = AdamW(module, plan.weight_decay), brake / 2
@@ -225,7 +226,9 @@ class AdamW:
         self.weight_decay = weight_decay
         with torch.no_grad():
             self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.parameters]
-            self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
+            self.steps = [
+                torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters
+            ]
 
     def step(self, value: Tensor, rate: float) -> None:
         """Lower the value, a function of the module's parameters, by a step along its gradient."""
@@ -243,7 +246,7 @@ class AdamW:
             )  # fmt: skip
 
 
-def _record(outcome: Outcome, total: Tensor, held_out: float, rate: float) -> Record:
+def _record(outcome: Outcome, total: Tensor | float, held_out: float, rate: float) -> Record:
     last = outcome.history[-1]["iteration"] if outcome.history else 0
     steps = outcome.n_iter - int(last)
     return {

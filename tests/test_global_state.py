@@ -1,6 +1,7 @@
-"""Threads and processes: no setting of the process is left changed, and none matters."""
+"""Threads, forks and torch's settings: none is left changed, and none matters."""
 
 import ast
+import contextlib
 import multiprocessing
 import sys
 import threading
@@ -14,6 +15,7 @@ import torch
 from conftest import UNSETTLED, tiny_extrapolator, tiny_latf
 
 import latflow
+from latflow import load, save
 from latflow._validation import heard, muted, one_at_a_time, warn
 from latflow.nn.training import torch_on
 
@@ -183,3 +185,70 @@ def test_a_fork_while_another_thread_holds_the_lock_does_not_inherit_it():
     threading.Timer(0.2, ends.set).start()
     assert in_a_fork(lambda: one_at_a_time.acquire(timeout=5))
     thread.join()
+
+
+# ------------------------------------------------------------------ torch's own settings
+
+
+@contextlib.contextmanager
+def default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextlib.contextmanager
+def default_device():
+    torch.set_default_device("meta")  # on which no number can be read
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+def half_precision():
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+SETTINGS = [default_dtype, default_device, torch.inference_mode, torch.no_grad, half_precision]
+MODELS = {
+    "mlp": lambda: tiny_latf(),
+    "linear": lambda: tiny_latf(encoder="linear", flow="affine", n_components=1),
+    "enthalpy": lambda: tiny_extrapolator(),
+    "tilted": lambda: tiny_extrapolator(method="tilted"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that so few frames say little
+@pytest.mark.parametrize("name", MODELS)
+def test_no_setting_of_torch_matters_to_fit_save_load_and_answers(name, few_frames, tmp_path):
+    X, metadata = few_frames
+    if not hasattr(MODELS[name](), "method"):
+        metadata = {"temperature": metadata["temperature"]}
+
+    def run():
+        model = MODELS[name]().fit(X, **metadata)
+        save(model, tmp_path / "model.latflow")
+        return [*answers(model, X), *answers(load(tmp_path / "model.latflow"), X)]
+
+    plain = run()
+    for setting in SETTINGS:
+        with setting():
+            under = run()
+        for one, other in zip(plain, under, strict=True):
+            assert np.array_equal(one, other), setting
+            assert one.dtype == other.dtype
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("make", [tiny_latf, lambda **kw: tiny_extrapolator(tiny_latf(**kw))])
+def test_a_device_of_torch_is_saved_by_its_name(make, few_frames, tmp_path):
+    X, metadata = few_frames
+    model = make(device=torch.device("cpu")).fit(X, temperature=metadata["temperature"])
+    save(model, tmp_path / "model.latflow")
+    again = load(tmp_path / "model.latflow")
+    assert again.estimator_.device == "cpu"
+    assert np.array_equal(again.transform(X[0]), model.transform(X[0]))
+    assert again.fit(X, temperature=metadata["temperature"]).n_features_in_ == 2
