@@ -44,6 +44,7 @@ __all__ = [
     "import_extra",
     "muted",
     "one_at_a_time",
+    "unmasked",
     "warn",
     "whole_or_nothing",
 ]
@@ -97,6 +98,25 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in INSIDE:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def unmasked(values: object, name: str) -> Any:
+    """Return values as they are, the data of a masked array; a ValueError where one is masked."""
+    if isinstance(values, list | tuple):
+        return type(values)(unmasked(value, name) for value in values) if _holds(values) else values
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    mask = np.ma.getmaskarray(values)
+    if mask.any():
+        raise ValueError(
+            f"Expected numbers in {name}, got a masked array with {int(mask.sum())} masked "
+            "entries: drop these frames, or features, first."
+        )
+    return np.ma.getdata(values)
+
+
+def _holds(values: Sequence[object]) -> bool:
+    return any(isinstance(value, np.ma.MaskedArray) or value is np.ma.masked for value in values)
 
 
 def check_count(value: object, name: str, *, minimum: int = 1) -> int:
@@ -246,8 +266,8 @@ def check_finite(X: Any, trajectory: NDArray[Any], frame: NDArray[Any]) -> None:
     step = getattr(X, "step", rows_at_once(X.shape[1]))
     blocks = ((k, X[k : k + step]) for k in range(0, len(X), step))
     bad = np.concatenate(
-        [k + np.flatnonzero(~np.isfinite(block).all(axis=1)) for k, block in blocks]
-    )
+        [[], *(k + np.flatnonzero(~np.isfinite(block).all(axis=1)) for k, block in blocks)]
+    ).astype(np.int64)
     if not len(bad):
         return
     first = bad[np.lexsort((frame[bad], trajectory[bad]))[0]]
@@ -260,6 +280,7 @@ def check_finite(X: Any, trajectory: NDArray[Any], frame: NDArray[Any]) -> None:
 
 def check_per_frame(values: object, n_frames: int, name: str) -> FloatArray:
     """Return one finite number per frame."""
+    values = unmasked(values, f"`{name}`")
     array = np.asarray(values, dtype=np.float64)
     if array.shape != (n_frames,):
         raise ValueError(
@@ -298,7 +319,7 @@ def check_per_trajectory(values: Any, n_trajectories: int, name: str) -> list[fl
 
 def check_latent_points(points: ArrayLike, n_components: int, name: str = "Z") -> FloatArray:
     """Return points of the latent space as a float64 array of shape (n, n_components)."""
-    array = np.asarray(points, dtype=np.float64)
+    array = np.asarray(unmasked(points, f"`{name}`"), dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != n_components:
         raise ValueError(
             f"Expected `{name}` of shape (n_points, {n_components}), got {array.shape}."

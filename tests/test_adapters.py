@@ -10,6 +10,7 @@ import pytest
 import sklearn
 from deeptime.clustering import KMeans
 from deeptime.decomposition import TICA
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -50,6 +51,15 @@ class TestPerFrame:
     def test_widths_are_checked(self) -> None:
         with pytest.raises(ValueError, match="Expected 2 features in every trajectory"):
             PerFrame(StandardScaler()).fit([np.zeros((3, 2)), np.zeros((3, 1))])
+
+
+@pytest.mark.parametrize("step", [PerFrame(StandardScaler()), FromDeeptime(TICA(lagtime=1, dim=1))])
+@pytest.mark.parametrize("container", [np.asarray, pd.DataFrame])
+def test_no_frames_come_back_as_none(step: Any, container: Any, rng: np.random.Generator) -> None:
+    x = container(rng.normal(size=(30, 2)))
+    step = clone(step).fit([x, x])
+    whole, none = step.transform([x, x[:0]])
+    assert none.shape == (0, whole.shape[1]) == step.transform(x[:0]).shape
 
 
 class TestFromDeeptime:

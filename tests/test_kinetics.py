@@ -164,6 +164,30 @@ class TestClusters:
             np.testing.assert_array_equal(total, expected.count_matrix)
         assert counts.shape[0] >= chains.FEWEST_BLOCKS
 
+    @pytest.mark.parametrize("fine", [False, True])
+    def test_numbers_of_states_do_not_matter(self, fine: bool) -> None:
+        """Nor does memory grow with them: a table of all up to the last would take terabytes."""
+        states, sites = two_wells(0, 300)
+        far = [np.where(x == 0, 3, 10**6) for x in states]
+        options: dict[str, Any] = {"n_samples": 3, "random_state": 0}
+        if fine:
+            options |= {"variables": sites, "n_clusters": 4}
+        one, other = (kinetics.markov_model(x, 2, **options) for x in (states, far))
+        np.testing.assert_array_equal(one.prior.transition_matrix, other.prior.transition_matrix)
+        assert other.prior.count_model.state_symbols.tolist() == [3, 10**6]
+        options["temperature"] = [1.0] * len(states)
+        table = kinetics.rates(far, 2, **options)
+        np.testing.assert_array_equal(table, kinetics.rates(states, 2, **options))
+        assert table.index.get_level_values("source").tolist() == [3, 10**6]
+        assert [s.tolist() for s in kinetics.connected_sets(far)] in [[[3, 10**6]]]
+
+    def test_states_that_are_left_out_are_named_by_their_numbers(self) -> None:
+        states = [np.array([7, 900, 7, 900, 7]), np.array([50, 50])]
+        with pytest.warns(
+            UserWarning, match=r"sets \[7, 900\], \[50\]\. The model is of \[7, 900\]"
+        ):
+            kinetics.markov_model(states, 1, n_samples=2, random_state=0)
+
     def test_each_temperature_has_its_frames(self) -> None:
         states, variables = [np.arange(5), np.arange(10, 12)], [np.arange(5.0), np.arange(10, 12)]
         parts = chains.chains_by_temperature(

@@ -601,6 +601,39 @@ FRAME_WISE = ["transform", "predict", "predict_proba", "score_samples"]
 
 
 @pytest.mark.parametrize("name", FRAME_WISE)
+def test_no_frames_give_no_answers(model: LaTFEstimator, data: Any, name: str) -> None:
+    x, call = data[0][0], getattr(model, name)
+    none = x[:0]
+    for found in (call(none), call(pd.DataFrame(none)), call([x, none])[1], *call([none, none])):
+        assert found.shape == call(x)[:0].shape
+        assert found.dtype == call(x).dtype
+
+
+OF_BOTH = ["log_density", "free_energy", "predict_latent", "predict_proba_latent"]
+POINT_WISE = [
+    *(("latf", name) for name in (*OF_BOTH, "to_prior", "from_prior")),
+    *(("affine", name) for name in ("log_density", "from_prior")),
+    *(("extrapolator", name) for name in (*OF_BOTH, "pooled_log_density")),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), POINT_WISE)
+def test_no_points_give_no_answers(
+    model: LaTFEstimator, extrapolator: TemperatureExtrapolator, data: Any, name: str, kind: str
+) -> None:
+    asked: Any = {"latf": model, "extrapolator": extrapolator}.get(kind)
+    if kind == "affine":
+        asked = LaTFEstimator(**SETTINGS, flow="affine").fit(data[0])
+    call = getattr(asked, name)
+    expected = call(np.zeros((3, 2)))[:0]
+    found = call(np.empty((0, 2)))
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    with pytest.raises(ValueError, match=r"\(n_points, 2\), got \(0, 3\)"):
+        call(np.empty((0, 3)))
+
+
+@pytest.mark.parametrize("name", FRAME_WISE)
 def test_list_in_list_out(model: LaTFEstimator, data: Any, name: str) -> None:
     trajs = [data[0][0], data[0][1][:7], data[0][2][:1]]
     found = getattr(model, name)(trajs)

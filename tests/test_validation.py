@@ -413,6 +413,103 @@ def test_a_bad_frame_of_a_list_is_named_later_too(model: LaTFEstimator, data: An
         model.transform(spoil(2, NAN)(data[0]))
 
 
+MISSING = {
+    "None": (object, None),
+    "NaN": (object, np.nan),
+    "NA of an object": (object, pd.NA),
+    "NA of a nullable column": ("Float64", pd.NA),
+    "NA of integers": ("Int64", pd.NA),
+}
+
+
+@pytest.mark.parametrize("kind", MISSING)
+@pytest.mark.parametrize("container", [pd.DataFrame, np.asarray])
+def test_a_missing_number_is_named_where_it_is(
+    model: LaTFEstimator, data: Any, kind: str, container: Any
+) -> None:
+    dtype, value = MISSING[kind]
+    frames = [pd.DataFrame(np.round(x)).astype(dtype) for x in data[0]]
+    frames[2].iloc[5, 1] = value
+    for call in (tiny_latf().fit, model.transform, model.predict):
+        with pytest.raises(ValueError, match="NaN in trajectory 2, frame 5"):
+            call([container(x) for x in frames])
+    with pytest.raises(ValueError, match="NaN in trajectory 0, frame 5"):
+        model.transform(container(frames[2]))
+
+
+def test_numbers_in_object_and_nullable_columns_are_numbers(
+    model: LaTFEstimator, data: Any
+) -> None:
+    x = pd.DataFrame(data[0][0])
+    for other in (x.astype(object), x.astype("Float64"), np.asarray(x, dtype=object)):
+        np.testing.assert_array_equal(model.transform(other), model.transform(data[0][0]))
+        np.testing.assert_array_equal(model.transform([other])[0], model.transform(data[0][0]))
+
+
+def masked(values: Any, at: int = 3) -> np.ma.MaskedArray:
+    mask = np.zeros(np.shape(values), dtype=bool)
+    mask[at] = True
+    return np.ma.MaskedArray(values, mask)
+
+
+@pytest.mark.parametrize(
+    "name", ["temperature", "energy", "weights", "states", "initial_states", "pressure", "volume"]
+)
+@pytest.mark.parametrize("listed", [True, False])
+def test_masked_metadata_are_refused(data: Any, name: str, listed: bool) -> None:
+    """Whose fill values would be fitted."""
+    X, known = data
+    n = len(X[0])
+    values: dict[str, Any] = {key: [np.ones(n) for _ in X] for key in ("pressure", "volume")}
+    values |= {
+        key: [np.full(n, v) if np.ndim(v) == 0 else v for v in x] for key, x in known.items()
+    }
+    values[name] = [masked(np.ones(n, dtype=int)) for _ in X]
+    if not listed:
+        values = {key: np.ma.concatenate(x) for key, x in values.items()}
+    with pytest.raises(ValueError, match=f"`{name}`.* got a masked array with"):
+        tiny_extrapolator().fit(X if listed else np.concatenate(X), **values)
+
+
+def test_masked_frames_points_and_observables_are_refused(
+    model: LaTFEstimator, extrapolator: TemperatureExtrapolator, data: Any
+) -> None:
+    X = data[0]
+    calls = {
+        "`X`": (model.transform, masked(X[0])),
+        "trajectory 1": (model.transform, [X[0], masked(X[1])]),
+        "trajectory 0": (model.predict, [[masked([1.0, 2.0], 1), [1.0, 2.0]]]),
+        "`Z`": (model.log_density, masked(np.zeros((5, 2)))),
+        "`U`": (model.from_prior, masked(np.zeros((5, 2)))),
+    }
+    for name, (call, values) in calls.items():
+        with pytest.raises(ValueError, match=f"{name}, got a masked array"):
+            call(values)
+    observable = [masked(np.zeros(len(x))) for x in extrapolator.labels_]
+    with pytest.raises(ValueError, match="`values` of trajectory 0, got a masked array"):
+        extrapolator.expectation(observable, 1.0)
+
+
+def test_arrays_of_which_nothing_is_masked_are_their_data(model: LaTFEstimator, data: Any) -> None:
+    bare = np.ma.MaskedArray(data[0][0])
+    np.testing.assert_array_equal(model.transform(bare), model.transform(data[0][0]))
+
+
+def test_states_numbered_with_wide_gaps_are_refused(data: Any) -> None:
+    """They would fill memory with tables of states that there are not."""
+    X, known = data
+    states = [np.where(x[:, 0] > 0, 10_000, 0) for x in X]
+    with pytest.raises(ValueError, match=r"`states` to be numbered from 0 .* up to 10000: np.uniq"):
+        tiny_extrapolator().fit(X, **known, states=states)
+
+
+@pytest.mark.parametrize("refinements", [0, 2])
+def test_fewer_frames_than_features_that_tell_nothing_get_advice(refinements: int) -> None:
+    X = np.random.default_rng(0).normal(size=(20, 50))
+    with pytest.warns(UserWarning, match="20 frames of 50 features.*fewer features.*transpose"):
+        tiny_latf(n_refinements=refinements, n_states=1).fit(X)
+
+
 def test_a_trajectory_without_frames(data: Any) -> None:
     with pytest.raises(ValueError, match="trajectory 0"):
         tiny_latf().fit([data[0][0][:0], *data[0]])

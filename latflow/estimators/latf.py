@@ -485,7 +485,7 @@ class LaTFEstimator(
                     frames.blocks())  # fmt: skip
         self.populations_, self.population_errors_ = block_populations(pool, labels, self.n_states_)
         given = 0 if frames.initial_states is None else int(frames.initial_states.max()) + 1
-        warn_of_states(self.n_states_, given, fit.settled or not self.n_refinements)
+        warn_of_states(self.n_states_, given, fit.settled or not self.n_refinements, frames.X.shape)
         return z, labels
 
     def fit_transform(self, X: object, y: object = None, **metadata: Any) -> Any:
@@ -817,9 +817,17 @@ def each(calls: Iterable[tuple[Callable[..., T], tuple[Any, ...]]]) -> list[T]:
     return list(joblib.Parallel()(joblib.delayed(call)(*arguments) for call, arguments in calls))
 
 
-def warn_of_states(n_states: int, n_initial: int, settled: bool) -> None:
+def warn_of_states(n_states: int, n_initial: int, settled: bool, shape: tuple[int, ...]) -> None:
     """Say when states were lost that the caller named, when one is left, or when none settled."""
-    if n_states == 1:
+    n_frames, n_features = shape
+    if n_features >= n_frames and (n_states == 1 or not settled):
+        warn(
+            f"No states are told apart in {n_frames} frames of {n_features} features: so few frames"
+            " fit any. Take more frames, or fewer features (make_pipeline(PerFrame(PCA(5)), "
+            "LaTFEstimator())); if frames are columns here, transpose the array.",
+            UserWarning if settled else ConvergenceWarning,
+        )
+    elif n_states == 1:
         warn(
             "Only one metastable state was found: collective variables and density are usable, "
             "populations are not informative. A shorter `lagtime` or more `n_states` may help."

@@ -55,9 +55,9 @@ class Chain:
         return max(map(len, self.states))
 
     def shares(self) -> FloatArray:
-        """Return the number of frames of each cluster that are in each state."""
-        pairs = np.concatenate(self.clusters), np.concatenate(self.states)
-        return np.asarray(sparse.coo_matrix((np.ones(len(pairs[0])), pairs)).toarray())
+        """Return the number of frames of each cluster that are in each state, of those visited."""
+        pairs = [np.concatenate(numbered(x)[1]) for x in (self.clusters, self.states)]
+        return np.asarray(sparse.coo_matrix((np.ones(len(pairs[0])), tuple(pairs))).toarray())
 
     def blocks(self, lagtime: int) -> list[tuple[int, int, int]]:
         """Return trajectory, first frame and end of the blocks that errors are told from."""
@@ -71,11 +71,11 @@ class Chain:
         return spans
 
     def block_counts(self, blocks: list[tuple[int, int, int]], lagtime: int) -> sparse.csr_matrix:
-        """Return counts between clusters, a row per block that a lagged pair begins in."""
-        size = 1 + max(int(clusters.max()) for clusters in self.clusters if len(clusters))
-        rows = []
+        """Return counts between visited clusters, a row per block that a lagged pair begins in."""
+        symbols, clusters = numbered(self.clusters)
+        size, rows = len(symbols), []
         for k, start, end in blocks:
-            piece = self.clusters[k][start : end + lagtime]
+            piece = clusters[k][start : end + lagtime]
             codes = piece[:-lagtime] * size + piece[lagtime:]
             rows.append(sparse.csr_matrix(np.bincount(codes, minlength=size * size)))
         return sparse.vstack(rows, format="csr")
@@ -132,7 +132,8 @@ def connected_sets(states: States, lagtime: int = 1) -> list[IntArray]:
     >>> [s.tolist() for s in connected_sets([[0, 1, 0, 1], [2, 2, 2]])]
     [[0, 1], [2]]
     """
-    return sets_of(count(check_states(states), lagtime))
+    counts = count(check_states(states), lagtime)
+    return [counts.state_symbols[places] for places in sets_of(counts)]
 
 
 # ------------------------------------------------------------------ inside
@@ -221,7 +222,7 @@ def check_variables(variables: object, states: list[IntArray]) -> list[FloatArra
 
 def count(trajectories: list[IntArray], lagtime: int) -> TransitionCountModel:
     """Return deeptime's counts of a sliding window divided by the lagtime."""
-    from deeptime.markov import TransitionCountEstimator
+    from deeptime.markov import TransitionCountEstimator, TransitionCountModel
 
     check_count(lagtime, "lagtime")
     longest = max(map(len, trajectories))
@@ -229,13 +230,22 @@ def count(trajectories: list[IntArray], lagtime: int) -> TransitionCountModel:
         raise ValueError(
             f"Expected a trajectory longer than lagtime={lagtime} frames, got at most {longest}."
         )
-    n_states = 1 + int(np.concatenate(trajectories).max())
-    estimator = TransitionCountEstimator(lagtime, "sliding-effective", n_states=n_states)
-    return estimator.fit_fetch([t for t in trajectories if len(t) > lagtime])
+    symbols, codes = numbered(trajectories)
+    estimator = TransitionCountEstimator(lagtime, "sliding-effective", n_states=len(symbols))
+    dense = estimator.fit_fetch([t for t in codes if len(t) > lagtime])
+    return TransitionCountModel(
+        dense.count_matrix, dense.counting_mode, lagtime, dense.state_histogram, symbols
+    )
+
+
+def numbered(trajectories: list[IntArray]) -> tuple[IntArray, list[IntArray]]:
+    """Return the states that there are, and their places among these for each frame."""
+    symbols, codes = np.unique(np.concatenate(trajectories), return_inverse=True)
+    return symbols, np.split(codes, np.cumsum([len(t) for t in trajectories])[:-1])
 
 
 def sets_of(counts: TransitionCountModel) -> list[IntArray]:
-    """Return the connected sets of visited states, the most frames first."""
+    """Return the connected sets of visited states, as places in the counts, most frames first."""
     visits = counts.state_histogram
     sets = [np.sort(s) for s in counts.connected_sets() if visits[s].any()]
     return sorted(sets, key=lambda s: -visits[s].sum())

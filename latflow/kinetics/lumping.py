@@ -42,9 +42,10 @@ def lumped_model(
     kept = _connected(count(chain.clusters, lagtime), lagtime)
     shares = chain.shares()[kept]
     names = np.unique(shares.argmax(axis=1))
-    _warn_of_lost(np.setdiff1d(np.concatenate(chain.states), names).tolist(), lagtime)
+    counts = count(chain.states, lagtime)
+    _warn_of_lost(np.delete(counts.state_symbols, names).tolist(), lagtime)
     shares = shares[:, names] / shares[:, names].sum(axis=1, keepdims=True)
-    counts = count(chain.states, lagtime).submodel(names)
+    counts = counts.submodel(names)
     per_block = chain.block_counts(blocks or chain.blocks(lagtime), lagtime)
     size = int(np.sqrt(per_block.shape[1]))
     per_block = per_block[:, (kept[:, None] * size + kept).ravel()] / lagtime

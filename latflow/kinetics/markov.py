@@ -308,11 +308,12 @@ def model_of(
     largest, *others = sets_of(counts)
     if others:
         visits = counts.state_histogram
-        names = ", ".join(str(states.tolist()) for states in (largest, *others))
+        sets = [counts.state_symbols[places].tolist() for places in (largest, *others)]
+        names = ", ".join(map(str, sets))
         lost = 1 - visits[largest].sum() / visits.sum()
         warn(
             f"The states are not connected in both directions at lagtime={lagtime}: sets {names}. "
-            f"The model is of {largest.tolist()}; {lost:.1%} of the frames are left out. More "
+            f"The model is of {sets[0]}; {lost:.1%} of the frames are left out. More "
             "data, or a shorter lagtime, may connect them."
         )
     counts = counts.submodel(largest)

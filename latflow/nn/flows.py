@@ -150,7 +150,7 @@ class Coupling(nn.Module):
     def _parameters_at(self, z: Rows, context: Tensor) -> tuple[Tensor, Tape]:
         read = [z[k] for k in self.fixed] + [context] * (self.n_context > 0)
         raw, tape = on_columns(self.net, _joined(read) if read else torch.ones_like(z[0]))
-        return raw.view(len(self.moved), -1, raw.shape[1]), tape
+        return raw.view(len(self.moved), self.transform.n_parameters, raw.shape[1]), tape
 
     def _with(self, rows: Rows, moved: Tensor) -> list[Tensor]:
         result = list(rows)

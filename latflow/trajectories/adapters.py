@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -18,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from latflow._typing import BoolArray
+from latflow._validation import one_at_a_time
 from latflow.trajectories.containers import (
     as_container,
     check_widths,
@@ -85,6 +87,12 @@ class PerFrame(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: object) -> Any:
         """Transform frames: a list in, a list out."""
         check_is_fitted(self)
+        if tuple(getattr(X, "shape", ()))[:1] == (0,):  # which scikit-learn refuses
+            names = getattr(self.transformer_, "feature_names_in_", None)
+            row = np.zeros((1, self.n_features_in_))
+            return self.transformer_.transform(
+                row if names is None else pd.DataFrame(row, columns=names)
+            )[:0]
         return self.transformer_.transform(X)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
@@ -202,7 +210,8 @@ class FromDeeptime(
                 dynamics = per_frame(dynamics, lengths, "dynamics")
         trajectory, frame, levels = read_index(X, trajectory, frame, {})
         dynamics = levels["dynamics"] if dynamics is True else dynamics
-        frames = validate_data(self, _joined(X), dtype=np.float64, ensure_min_samples=2)
+        with one_at_a_time:
+            frames = validate_data(self, _joined(X), dtype=np.float64, ensure_min_samples=2)
         estimator = clone(self.estimator)
         lagtime = getattr(estimator, "lagtime", None)
         if lagtime is None:
@@ -227,17 +236,23 @@ class FromDeeptime(
     def transform(self, X: object) -> Any:
         """Apply the fitted model to each frame: a list in, a list out."""
         check_is_fitted(self)
-        return self._move(validate_data(self, X, reset=False, dtype=np.float64))
+        return self._move(self._checked(X))
 
     @available_if(_clusters)  # type: ignore[untyped-decorator]
     @per_trajectory
     def predict(self, X: object) -> Any:
         """Return the cluster of each frame; of deeptime's clustering only."""
         check_is_fitted(self)
-        moved = self._move(validate_data(self, X, reset=False, dtype=np.float64))
+        moved = self._move(self._checked(X))
         return moved[:, 0].astype(np.int64)
 
+    def _checked(self, X: object) -> Any:
+        with one_at_a_time:
+            return validate_data(self, X, reset=False, dtype=np.float64, ensure_min_samples=0)
+
     def _move(self, X: NDArray[Any]) -> NDArray[Any]:
+        if not len(X):  # which deeptime refuses
+            return self._move(np.zeros((1, X.shape[1])))[:0]
         moved = np.asarray(self.model_.transform(np.array(X, order="C")))
         return moved[:, None] if moved.ndim == 1 else moved
 

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from latflow._validation import check_finite
+from latflow._validation import check_finite, unmasked
 from latflow.trajectories.rows import Rows, is_on_disk
 
 Estimator = TypeVar("Estimator", bound=type)
@@ -71,29 +71,38 @@ def as_container(X: object) -> Any:
             f"Expected `X` of shape (n_frames, n_features) or a list of such arrays, got a 3-D "
             f"array of shape {shape}: pass list(X) if each entry is a trajectory."
         )
-    return _unmasked(X, "`X`")
+    return _numbers(unmasked(X, "`X`"))
 
 
 def _array_of(x: Any, name: str) -> Any:
     """Return a trajectory as an array or a data frame of pandas."""
-    x = _unmasked(x, name)
+    x = unmasked(x, name)
     if isinstance(x, list):
         x = np.asarray(x)
     if hasattr(x, "columns") and not isinstance(x, pd.DataFrame):  # of polars, say
         x = pd.DataFrame(np.asarray(x), columns=list(x.columns))
-    return x if hasattr(x, "shape") else np.asarray(x)
+    return _numbers(x if hasattr(x, "shape") else np.asarray(x))
 
 
-def _unmasked(x: object, name: str) -> Any:
-    if not isinstance(x, np.ma.MaskedArray):
+def _numbers(x: Any) -> Any:
+    """Return objects that are numbers, or missing ones of pandas, as numbers; others as they are.
+
+    So that what is missing is found, and named, where it is.
+    """
+    frame = isinstance(x, pd.DataFrame)
+    kinds = x.dtypes if frame else [getattr(x, "dtype", None)]
+    if len(getattr(x, "shape", ())) != 2 or all(_is_plain(kind) for kind in kinds):
         return x
-    mask = np.ma.getmaskarray(x)
-    if mask.any():
-        raise ValueError(
-            f"Expected numbers in {name}, got a masked array with {int(mask.sum())} masked "
-            "entries: drop these frames, or features, first."
-        )
-    return np.ma.getdata(x)
+    try:
+        objects = np.asarray(x, dtype=object)
+        numbers = np.where(pd.isna(objects), np.nan, objects).astype(np.float64)
+    except (TypeError, ValueError):
+        return x  # scikit-learn says what is wrong
+    return pd.DataFrame(numbers, index=x.index, columns=x.columns) if frame else numbers
+
+
+def _is_plain(dtype: Any) -> bool:
+    return not pd.api.types.is_extension_array_dtype(dtype) and dtype != np.dtype(object)
 
 
 def check_widths(arrays: Sequence[Any]) -> None:
@@ -152,7 +161,7 @@ def per_frame(values: Any, lengths: Sequence[int], name: str) -> NDArray[Any]:
         )
     parts = []
     for t, (entry, n) in enumerate(zip(values, lengths, strict=True)):
-        array = np.asarray(entry)
+        array = np.asarray(unmasked(entry, f"`{name}` of trajectory {t}"))
         if array.shape not in ((), (n,)):
             raise ValueError(
                 f"Expected `{name}` of trajectory {t} to be a number or one value per frame, "

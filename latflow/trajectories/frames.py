@@ -18,6 +18,7 @@ from latflow._validation import (
     check_temperatures,
     check_weights,
     one_at_a_time,
+    unmasked,
     warn,
 )
 from latflow.trajectories.containers import (
@@ -37,6 +38,7 @@ PER_FRAME = (
     "temperature", "weights", "initial_states", "energy", "pressure", "volume", "states", "dynamics"
 )  # fmt: skip
 FEWEST_BLOCKS = 10  # trajectories of a temperature that are taken whole; fewer are cut,
+MOST_GAPS = 10  # numbers of states up to the last one, over the states that there are
 CUT_BLOCKS = 20  # into about so many pieces
 
 T = TypeVar("T")
@@ -425,7 +427,7 @@ def frame_flags(values: Any, n_frames: int) -> BoolArray | None:
 
 def _labels(values: ArrayLike, n_frames: int, name: str, least: int | None = None) -> IntArray:
     """Return one integer per frame."""
-    array = np.asarray(values)
+    array = np.asarray(unmasked(values, f"`{name}`"))
     if array.shape != (n_frames,) or array.dtype.kind not in "iuf" or (array % 1 != 0).any():
         raise ValueError(
             f"Expected `{name}` to hold one integer per frame ({n_frames}), "
@@ -433,7 +435,13 @@ def _labels(values: ArrayLike, n_frames: int, name: str, least: int | None = Non
         )
     if least is not None and array.min() < least:
         raise ValueError(f"Expected `{name}` of {least} or more, got {array.min():g}.")
-    return array.astype(np.int64)
+    labels = array.astype(np.int64)
+    if least is not None and labels.max() >= MOST_GAPS * (n_states := len(np.unique(labels))):
+        raise ValueError(
+            f"Expected `{name}` to be numbered from 0 with few gaps, got {n_states} of them up to "
+            f"{labels.max()}: np.unique(..., return_inverse=True) numbers them so."
+        )
+    return labels
 
 
 def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
@@ -447,7 +455,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
             reset=reset,
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
-            ensure_min_samples=2 if reset else 1,
+            ensure_min_samples=2 if reset else 0,
         )
     return X if isinstance(X, Rows) else checked
 
