@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what checkers of types and editors see; at run time __getat
     from latflow.trajectories import FromDeeptime as FromDeeptime
     from latflow.trajectories import PerFrame as PerFrame
     from latflow.trajectories import TrajectoryKFold as TrajectoryKFold
+    from latflow.trajectories import TrajectoryUnion as TrajectoryUnion
     from latflow.trajectories import stack as stack
 
     __version__: str
@@ -36,7 +37,7 @@ if TYPE_CHECKING:  # what checkers of types and editors see; at run time __getat
 _NAMES_IN = {
     "estimators": ("LaTFEstimator", "TemperatureExtrapolator"),
     "persistence": ("load", "save"),
-    "trajectories": ("FromDeeptime", "PerFrame", "TrajectoryKFold", "stack"),
+    "trajectories": ("FromDeeptime", "PerFrame", "TrajectoryKFold", "TrajectoryUnion", "stack"),
 }
 _ROOM_OF = {name: room for room, names in _NAMES_IN.items() for name in names}
 _ROOMS = {room.name for room in iter_modules(__path__)} - {"cli", "nn"}

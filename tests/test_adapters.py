@@ -10,12 +10,20 @@ import pytest
 import sklearn
 from deeptime.clustering import KMeans
 from deeptime.decomposition import TICA
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from latflow import FromDeeptime, LaTFEstimator, PerFrame, stack
+from latflow import (
+    FromDeeptime,
+    LaTFEstimator,
+    PerFrame,
+    TemperatureExtrapolator,
+    TrajectoryUnion,
+    stack,
+)
+from latflow.trajectories import FeatureList
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +68,84 @@ def test_no_frames_come_back_as_none(step: Any, container: Any, rng: np.random.G
     step = clone(step).fit([x, x])
     whole, none = step.transform([x, x[:0]])
     assert none.shape == (0, whole.shape[1]) == step.transform(x[:0]).shape
+
+
+def union(cls: type, *, width: int = 1) -> Any:
+    """A union of steps of the same width, which scikit-learn's own joins without a word."""
+    tica = FromDeeptime(TICA(lagtime=5, dim=width))
+    return cls([("slow", tica), ("wide", PerFrame(PCA(width)))])
+
+
+class TestTrajectoryUnion:
+    def test_joins_the_features_of_each_trajectory(self, walks: list[np.ndarray]) -> None:
+        step = union(TrajectoryUnion, width=2)
+        found = step.fit_transform(walks)
+        parts = [
+            t.fit(walks).transform(walks)
+            for _, t in union(TrajectoryUnion, width=2).transformer_list
+        ]
+        for one, *own in zip(found, *parts, strict=True):
+            np.testing.assert_array_equal(one, np.hstack(own))
+        assert list(step.get_feature_names_out()) == [
+            "slow__fromdeeptime0", "slow__fromdeeptime1", "wide__pca0", "wide__pca1"
+        ]  # fmt: skip
+        frames = step.set_output(transform="pandas").transform(walks)
+        assert list(frames[0].columns) == list(step.get_feature_names_out())
+
+    def test_stacked_arrays_end_where_trajectories_do(self, walks: list[np.ndarray]) -> None:
+        X, metadata = stack(walks)
+        listed = union(TrajectoryUnion).fit_transform(walks)
+        stacked = union(TrajectoryUnion).fit_transform(X, **metadata)
+        np.testing.assert_allclose(np.concatenate(listed), stacked, rtol=1e-9, atol=1e-9)
+        assert not np.allclose(union(TrajectoryUnion).fit_transform(X), stacked)
+
+    @pytest.mark.filterwarnings("ignore::UserWarning")
+    def test_is_a_step(self, walks: list[np.ndarray]) -> None:
+        latf = LaTFEstimator(lagtime=5, max_iter=32, n_refinements=0, random_state=0)
+        X, metadata = stack(walks)
+        for model in (
+            make_pipeline(union(TrajectoryUnion), clone(latf)),
+            TemperatureExtrapolator(make_pipeline(union(TrajectoryUnion), clone(latf))),
+        ):
+            assert [len(z) for z in model.fit(walks).transform(walks)] == [80, 60, 90]
+        at_ends = model.fit(X, **metadata).transform(walks)  # the extrapolator hands metadata on
+        np.testing.assert_allclose(at_ends[0], model.fit(walks).transform(walks)[0], rtol=1e-6)
+
+    @pytest.mark.parametrize("output", ["default", "pandas"])
+    def test_that_of_scikit_learn_is_refused(self, walks: list[np.ndarray], output: str) -> None:
+        """Equally long trajectories would be joined along time."""
+        equal = [x[:60] for x in walks]
+        step = union(FeatureUnion).set_output(transform=output)
+        with pytest.raises(
+            ValueError, match=r"along time: .* FeatureUnion, use latflow\.Trajectory"
+        ):
+            step.fit_transform(equal)
+        with pytest.raises(ValueError, match="TrajectoryUnion"):
+            step.fit(equal).transform(equal)
+        steps = FeatureUnion([("both", Positions()), ("again", Positions())])
+        with pytest.raises(ValueError, match="TrajectoryUnion"):
+            steps.fit_transform([0, 1])
+
+    def test_answers_are_lists_to_numpy_otherwise(self, walks: list[np.ndarray]) -> None:
+        answers = PerFrame(StandardScaler()).fit_transform([x[:60] for x in walks])
+        plain = list(answers)
+        assert isinstance(answers, list)
+        for function in (np.mean, np.concatenate, np.stack, np.vstack, np.hstack, np.shape):
+            np.testing.assert_array_equal(function(answers), function(plain))
+        both = np.concatenate([answers, answers])
+        np.testing.assert_array_equal(both, np.concatenate([plain, plain]))
+        assert np.array_equal(answers, plain)
+        np.testing.assert_array_equal(np.asarray(answers), np.asarray(plain))
+
+
+class Positions(TransformerMixin, BaseEstimator):
+    """Stands for a featurizer: a FeatureList of equally long trajectories."""
+
+    def fit(self, X: Any, y: Any = None) -> Positions:
+        return self
+
+    def transform(self, X: Any) -> FeatureList:
+        return FeatureList([np.ones((4, 2)) for _ in X])
 
 
 class TestFromDeeptime:

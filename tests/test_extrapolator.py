@@ -7,6 +7,7 @@ import pytest
 from conftest import QUICK, quick_extrapolator, quick_latf, tiny_extrapolator, tiny_latf
 from deeptime.decomposition import TICA, VAMP
 from deeptime.util.data import TrajectoriesDataset
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
@@ -542,3 +543,16 @@ def test_draws_through_a_pipeline_and_through_stack(few_frames):
     assert np.array_equal(listed.z_, stacked.z_)
     without = tiny_extrapolator(steps).fit(X, **metadata)
     assert np.abs(listed.z_ - without.z_).max() > 1e-3
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that so few frames say little
+@pytest.mark.parametrize("estimator", [tiny_latf(), PCA(1)], ids=["latf", "pca"])
+@pytest.mark.parametrize("named", [True, False])
+def test_notebooks_show_models_with_and_without_temperatures(few_frames, estimator, named):
+    """They list every attribute, also those that a model without temperatures does not have."""
+    X, metadata = few_frames
+    model = tiny_extrapolator(clone(estimator))
+    assert "TemperatureExtrapolator" in model._repr_html_()
+    model.fit(X, temperature=metadata["temperature"] if named else None)
+    assert "TemperatureExtrapolator" in model._repr_html_()
+    assert ("temperature_range_" in dir(model)) == hasattr(model, "temperature_range_") == named

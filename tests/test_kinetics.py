@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import quick_latf
 from deeptime.markov import TransitionCountEstimator
@@ -381,6 +382,32 @@ class TestTemperatures:
         np.testing.assert_array_equal(
             models[450.0].prior.transition_matrix, alone.prior.transition_matrix
         )
+
+
+class TestLagtimesThatAreTooLong:
+    STATES = tuple(np.random.default_rng(2).integers(2, size=n) for n in (40, 20))
+
+    def test_one_loses_itself_only(self) -> None:
+        options: dict[str, Any] = {"n_samples": 3, "random_state": 0, "time_step": 0.5}
+        with pytest.warns(
+            UserWarning, match=r"No trajectory is longer than 20, 50: .* NaN"
+        ) as said:
+            table = kinetics.implied_timescales(self.STATES, [1, 40, 2, 100], **options)
+        assert len(said) == 1
+        assert table.loc[[20.0, 50.0]].isna().all(axis=None)
+        short = kinetics.implied_timescales(self.STATES, [1, 2], **options)
+        pd.testing.assert_frame_equal(table.dropna(), short)
+
+    def test_all_are_an_error(self) -> None:
+        with pytest.raises(ValueError, match="longer than lagtime=40 frames, got at most 40"):
+            kinetics.implied_timescales(self.STATES, [40, 50])
+
+    def test_of_chapman_kolmogorov(self) -> None:
+        with pytest.warns(UserWarning, match="No trajectory is longer than 45, 60: "):
+            table = kinetics.chapman_kolmogorov(self.STATES, 15, n_multiples=4, n_samples=3)
+        estimated = table.estimated.unstack("time").notna().all()
+        assert estimated.to_dict() == {15: True, 30: True, 45: False, 60: False}
+        assert table.predicted.notna().all()
 
 
 class TestStatesOfLaTF:

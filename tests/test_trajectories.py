@@ -683,6 +683,39 @@ def test_temperatures_of_a_list_are_one_per_trajectory(model: LaTFEstimator, dat
         np.testing.assert_array_equal(one, model.score_samples(x, temperature=t))
 
 
+@pytest.mark.parametrize(
+    "container",
+    [list, tuple, np.array, pd.Series, lambda t: [np.full(100, x) for x in t]],
+)
+def test_temperatures_are_taken_as_fit_takes_them(
+    model: LaTFEstimator, data: Any, container: Any
+) -> None:
+    X, temperature = data
+    expected = [model.score_samples(x, t) for x, t in zip(X, temperature, strict=True)]
+    for found in (
+        model.score_samples(X, container(temperature)),
+        model.score_samples(X, temperature=container(temperature)),
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_temperatures_of_a_list_of_unequal_lengths(model: LaTFEstimator, data: Any) -> None:
+    X = [x[: 20 + 10 * k] for k, x in enumerate(data[0])]
+    each = [np.full(len(x), t) for x, t in zip(X, data[1], strict=True)]
+    for found in (model.score_samples(X, each), model.score_samples(X, data[1])):
+        for one, x, t in zip(found, X, data[1], strict=True):
+            np.testing.assert_array_equal(one, model.score_samples(x, t))
+    for one, x in zip(model.score_samples(X, 1.0), X, strict=True):
+        np.testing.assert_array_equal(one, model.score_samples(x, 1.0))
+
+
+def test_too_few_temperatures_of_a_list_are_counted(model: LaTFEstimator, data: Any) -> None:
+    with pytest.raises(ValueError, match=r"`temperature` to hold one entry per trajectory \(4\)"):
+        model.score_samples(data[0], data[1][:2])
+    with pytest.raises(ValueError, match=r"`temperature` of trajectory 0 .* shape \(100,\)"):
+        model.score_samples(data[0], [np.ones(7)] * 4)
+
+
 def test_conventions_give_the_same_model(model: LaTFEstimator, data: Any) -> None:
     X, rows = stack(data[0], temperature=data[1])
     stacked = LaTFEstimator(**SETTINGS).fit(X, **rows)

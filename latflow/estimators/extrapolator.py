@@ -84,6 +84,14 @@ UNNAMED = (
 )
 
 
+class NotNamedError(ValueError, AttributeError):
+    """A question about temperatures to a model that knows none.
+
+    An AttributeError too, as scikit-learn's NotFittedError is: what lists attributes skips those
+    that a model does not have.
+    """
+
+
 def _last_has(name: str) -> Callable[[TemperatureExtrapolator], bool]:
     """Return a check whether the last step of the estimator has a method."""
 
@@ -861,7 +869,7 @@ class TemperatureExtrapolator(
     def _ensemble(self) -> Ensemble:
         check_is_fitted(self)
         if self.ensemble_ is None:
-            raise ValueError(UNNAMED)
+            raise NotNamedError(UNNAMED)
         return self.ensemble_
 
     def _unvisited(self, points: FloatArray) -> BoolArray:

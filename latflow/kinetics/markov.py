@@ -191,14 +191,23 @@ def implied_timescales(
     -------
     DataFrame
         Index (`lagtime`, `process`), columns `timescale`, `low`, `high`; all but `process` in the
-        unit of `time_step`. A lagtime whose connected set has fewer processes has fewer rows.
+        unit of `time_step`. A lagtime whose connected set has fewer processes has fewer rows; one
+        that no trajectory is longer than has one of NaN, and a warning.
     """
     step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
     if n_timescales is not None:
         check_count(n_timescales, "n_timescales")
     tables: dict[float, pd.DataFrame] = {}
     chain = make_chain(states, variables, n_clusters, rs)
-    for lagtime in np.atleast_1d(lagtimes).tolist():
+    wanted = np.atleast_1d(lagtimes).tolist()
+    if min(wanted, default=0) >= chain.longest:
+        count(chain.states, min(wanted))  # which says so
+    _warn_of_long([lagtime * step for lagtime in wanted if lagtime >= chain.longest])
+    for lagtime in wanted:
+        if lagtime >= chain.longest:
+            nothing = {"timescale": [np.nan], "low": np.nan, "high": np.nan}
+            tables[lagtime * step] = pd.DataFrame(nothing)
+            continue
         model = model_of(chain, lagtime, n_samples, rs)
         best, low, high, _ = statistics(model, partial(_timescales, n_timescales), confidence)
         columns = {"timescale": best, "low": low, "high": high}
@@ -242,17 +251,23 @@ def chapman_kolmogorov(
         Index (`time`, `source`, `target`): the time k tau and state numbers. Columns `predicted`,
         `predicted_low`, `predicted_high`, of the model at `lagtime`, and `estimated`,
         `estimated_low`, `estimated_high`, of a model at that time; NaN for a state that is not
-        connected at that time.
+        connected at that time, and, with a warning, where no trajectory is longer.
     """
     step, rs = check_positive(time_step, "time_step"), check_random_state(random_state)
     check_count(n_multiples, "n_multiples")
     chain = make_chain(states, variables, n_clusters, rs)
     first = model = model_of(chain, lagtime, n_samples, rs)
+    times = lagtime * np.arange(2, n_multiples + 1)
+    _warn_of_long((times[times >= chain.longest] * step).tolist())
     tables = {}
     for k in range(1, n_multiples + 1):
+        predicted = _propagators(first, k, confidence, "predicted")
+        if k * lagtime >= chain.longest and k > 1:
+            columns = [f"estimated{end}" for end in ("", "_low", "_high")]
+            tables[k * lagtime * step] = predicted.assign(**dict.fromkeys(columns, np.nan))
+            continue
         if k > 1:
             model = model_of(chain, k * lagtime, n_samples, rs)
-        predicted = _propagators(first, k, confidence, "predicted")
         estimated = _propagators(model, 1, confidence, "estimated")
         tables[k * lagtime * step] = predicted.join(estimated)
     return pd.concat(tables, names=["time"])
@@ -348,6 +363,14 @@ def statistics(
 def _timescales(n_timescales: int | None, model: MarkovStateModel) -> FloatArray:
     k = model.n_states - 1
     return np.asarray(model.timescales(k=k if n_timescales is None else min(k, n_timescales)))
+
+
+def _warn_of_long(times: list[float]) -> None:
+    if times:
+        warn(
+            f"No trajectory is longer than {', '.join(f'{t:g}' for t in times)}: what is estimated "
+            "at that time is NaN."
+        )
 
 
 def _propagators(model: BayesianMSMPosterior, k: int, confidence: float, name: str) -> pd.DataFrame:

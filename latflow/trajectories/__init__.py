@@ -4,7 +4,7 @@ Two conventions of input mean the same: a list of arrays, one per trajectory, or
 whose rows carry metadata (`trajectory`, `frame`, `temperature`, `weights`, `initial_states`).
 """
 
-from latflow.trajectories.adapters import FromDeeptime, PerFrame
+from latflow.trajectories.adapters import FromDeeptime, PerFrame, TrajectoryUnion
 from latflow.trajectories.containers import (
     as_container,
     is_trajectory_list,
@@ -43,6 +43,7 @@ __all__ = [
     "PerFrame",
     "Rows",
     "TrajectoryKFold",
+    "TrajectoryUnion",
     "ahead",
     "as_container",
     "check_rows",

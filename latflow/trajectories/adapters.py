@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn import config_context
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -14,6 +15,7 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
+from sklearn.pipeline import FeatureUnion
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -123,6 +125,67 @@ class PerFrame(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         tags.input_tags = inner.input_tags
         tags.transformer_tags = inner.transformer_tags
         return tags
+
+
+@list_aware
+class TrajectoryUnion(FeatureUnion):
+    """scikit-learn's FeatureUnion for lists of trajectories: features side by side, in each.
+
+    Parameters
+    ----------
+    transformer_list : list of (str, transformer)
+        Each takes lists of trajectories, as :class:`PerFrame` and :class:`FromDeeptime` do.
+    n_jobs, transformer_weights, verbose, verbose_feature_names_out
+        As in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from latflow import PerFrame, TrajectoryUnion
+    >>> trajectories = [np.arange(6.0).reshape(3, 2), np.arange(4.0).reshape(2, 2)]
+    >>> union = TrajectoryUnion([("all", PerFrame(StandardScaler())), ("pc", PerFrame(PCA(1)))])
+    >>> [z.shape for z in union.fit_transform(trajectories)]
+    [(3, 3), (2, 3)]
+    """
+
+    def fit(
+        self,
+        X: object,
+        y: object = None,
+        *,
+        trajectory: ArrayLike | None = None,
+        frame: ArrayLike | None = None,
+        dynamics: object = True,
+    ) -> Self:
+        """Fit every transformer; those that know time are told where trajectories end.
+
+        Parameters
+        ----------
+        X : list of array_like of shape (n_frames_i, n_features), or array_like
+        y : ignored
+        trajectory, frame, dynamics
+            As for :meth:`FromDeeptime.fit`.
+
+        Returns
+        -------
+        self
+        """
+        given = {"trajectory": trajectory, "frame": frame, "dynamics": dynamics}
+        given = {k: v for k, v in given.items() if v is not None and v is not True}
+        with config_context(enable_metadata_routing=True):
+            known = self.get_metadata_routing().consumes("fit", given)
+            super().fit(X, y, **{name: given[name] for name in known})
+        return self
+
+    def fit_transform(self, X: object, y: object = None, **metadata: Any) -> Any:
+        """Fit, then transform the same frames; metadata as for :meth:`fit`."""
+        return self.fit(X, y, **metadata).transform(X)
+
+    def transform(self, X: object) -> Any:
+        """Transform frames: a list in, a list out."""
+        return super().transform(X)
 
 
 def _clusters(self: FromDeeptime) -> bool:

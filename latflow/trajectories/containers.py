@@ -30,6 +30,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from latflow._validation import check_finite, unmasked
+from latflow.trajectories.features import TrajectoryList
 from latflow.trajectories.rows import Rows, is_on_disk
 
 Estimator = TypeVar("Estimator", bound=type)
@@ -235,7 +236,7 @@ def list_aware(cls: Estimator) -> Estimator:
 def per_trajectory(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a frame-wise method that takes a list of trajectories too, and returns a list then.
 
-    Other arguments that are lists with an entry per trajectory are taken apart with it.
+    Other arguments have an entry per trajectory, as those of `fit`, or are one number for all.
     """
 
     @wraps(method)
@@ -245,18 +246,24 @@ def per_trajectory(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(self, X, *args, **kwargs)
         X = [_readable(x, t) for t, x in enumerate(X)]
 
-        def entry(value: object, t: int) -> object:
-            return value[t] if isinstance(value, list) and len(value) == len(X) else value
-
-        return [
-            method(
-                self, x, *(entry(a, t) for a in args),
-                **{name: entry(value, t) for name, value in kwargs.items()},
-            )
+        names = [*inspect.signature(method).parameters][2:]
+        given = dict(zip(names, args, strict=False)) | kwargs
+        each = {name: _entries(value, X, name) for name, value in given.items()}
+        return TrajectoryList(
+            method(self, x, **{name: values[t] for name, values in each.items()})
             for t, x in enumerate(X)
-        ]  # fmt: skip
+        )
 
     return wrapper
+
+
+def _entries(value: Any, X: list[Any], name: str) -> Sequence[Any]:
+    """Return one value, or one array of a value per frame, for each trajectory."""
+    if value is None or not np.iterable(value):
+        return [value] * len(X)
+    values = list(value)
+    per_frame(values, [x.shape[0] for x in X], name)
+    return values
 
 
 def _readable(x: Any, t: int) -> Any:

@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, SupportsIndex, overload
 
+import numpy as np
 
-class FeatureList(list[Any]):
+
+class TrajectoryList(list[Any]):
+    """A list of arrays, one per trajectory, that is not joined side by side unnoticed.
+
+    Numpy takes lists of equally long trajectories for one array of three dimensions, in which what
+    lies side by side is time: scikit-learn's FeatureUnion would join trajectories along it.
+    """
+
+    def __array_function__(
+        self, function: Callable[..., Any], types: object, args: Any, options: Any
+    ) -> Any:
+        """Do what numpy does with lists, but refuse to join them side by side."""
+        axis = options.get("axis", args[1] if len(args) > 1 else 0)
+        if function is np.hstack or (function is np.concatenate and axis in (1, -1)):
+            raise ValueError(
+                "Expected arrays to join side by side, got lists of trajectories, which would be "
+                "joined along time: where this is scikit-learn's FeatureUnion, use "
+                "latflow.TrajectoryUnion, which joins the features of each trajectory."
+            )
+        return function(*_plain(args), **{name: _plain(x) for name, x in options.items()})
+
+
+def _plain(x: Any) -> Any:
+    """Return x with every TrajectoryList in it as a plain list."""
+    if not isinstance(x, list | tuple):
+        return x
+    return (tuple if isinstance(x, tuple) else list)(map(_plain, x))
+
+
+class FeatureList(TrajectoryList):
     """A list of 2-D arrays, one per trajectory, that remembers how they were made.
 
     It is a list in everything else: a slice keeps the manifest, whatever makes a new list (a
