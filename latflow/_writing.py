@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ __all__ = ["clear_unfinished", "replacing"]
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Name a new file beside `path` that takes its place at the end; on an error none does.
+
+    A symbolic link stays, and what it points to is replaced.
 
     Parameters
     ----------
@@ -28,13 +31,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the file cannot take the place of `path`.
+        If the file cannot be written or take the place of `path`, which the error names.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     part = target.with_name(f"{target.stem}.{uuid.uuid4().hex}.part{target.suffix}")
     try:
         yield part
         part.replace(target)
+    except OSError as error:
+        if error.filename not in (None, str(part)):
+            raise
+        reason = error.errno or errno.EIO
+        raise OSError(reason, error.strerror or str(error), os.fspath(path)) from error
     finally:
         part.unlink(missing_ok=True)
 

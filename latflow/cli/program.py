@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,6 +18,8 @@ from latflow.cli.command import Command, with_options
 from latflow.cli.config import options_of
 
 KNOWN_ERRORS = (ValueError, OSError, ImportError, TypeError)
+
+PLAIN = str.maketrans({"±": "+-", "–": "-", "→": "->"})  # noqa: RUF001
 
 app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 for command in (demo.demo, featurize.featurize, fit.fit, sample.sample, report.report):
@@ -51,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0, or 2 after an error that the user can cure; it is printed as one sentence.
     """
+    codecs.register_error("latflow", _in_plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="latflow")
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
@@ -61,6 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KNOWN_ERRORS as error:
             print(f"latflow: {_sentence(error)}", file=sys.stderr)
     return 2
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """Write what a stream has no letters for in those of ASCII (a handler of codecs)."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 def _usage(error: Any) -> str:
