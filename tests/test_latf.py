@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK
+from conftest import QUICK, tiny_extrapolator, tiny_latf
 from sklearn.exceptions import ConvergenceWarning
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -364,6 +364,21 @@ def test_units_of_features_do_not_matter_also_for_a_linear_encoder(three_hole):
     one = fit_quietly(LaTFEstimator(encoder="linear", **TINY), X)
     other = fit_quietly(LaTFEstimator(encoder="linear", **TINY), scaled)
     assert np.allclose(one.transform(X[0]), other.transform(scaled[0]), atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that so few frames say little
+@pytest.mark.parametrize("power", [-100, -37, 100])  # 1e-30, metres for nm, 1e30
+@pytest.mark.parametrize("make", [tiny_latf, tiny_extrapolator])
+def test_any_unit_gives_the_same_model(few_frames, make, power):
+    """Features in metres once counted as constant."""
+    X, metadata = few_frames
+    metadata = {"temperature": metadata["temperature"]}
+    scaled = [x * 2.0**power for x in X]
+    one, other = make().fit(X, **metadata), make().fit(scaled, **metadata)
+    assert np.array_equal(one.transform(X[0]), other.transform(scaled[0]))
+    temperature = metadata["temperature"][0]
+    populations = (m.state_populations(temperature)["population"] for m in (one, other))
+    assert np.allclose(*populations, rtol=1e-12)
 
 
 def test_chunks_of_rows_do_not_show(latf, three_hole, monkeypatch):

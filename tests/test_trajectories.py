@@ -354,6 +354,37 @@ def test_moments_are_those_of_all_frames(seed: int, n_columns: int) -> None:
     np.testing.assert_allclose(variance, expected, rtol=1e-10)
 
 
+@few
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    powers=st.lists(st.integers(-100, 100), min_size=3, max_size=3),
+    shifts=st.lists(st.integers(-(2**30), 2**30), min_size=3, max_size=3),
+)
+def test_units_and_origins_of_features_leave_them_standardised(
+    seed: int, powers: list[int], shifts: list[int]
+) -> None:
+    """From 1e-30 to 1e30, as far as double precision holds both: powers of two lose nothing."""
+    X = np.random.default_rng(seed).integers(-(2**10), 2**10, (50, 3)) / 2**8
+    X[:, 2] = X[0, 2]  # constant in every unit
+    moved = (X + shifts) * 2.0 ** np.array(powers)
+    mean, scale, constant = gather(X).scaling()
+    new_mean, new_scale, still = gather(moved).scaling()
+    assert constant.tolist() == still.tolist() == [False, False, True]
+    np.testing.assert_allclose(
+        (moved - new_mean)[:, :2] / new_scale[:2], ((X - mean) / scale)[:, :2], atol=1e-5
+    )
+    assert new_scale[2] == 1
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-30, 1e30, 0.0, -7.3])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_constant_is_one_whatever_rounding_says(value: float, dtype: type) -> None:
+    X = np.full((100_003, 1), value, dtype)
+    _, scale, constant = gather(X, weights=np.random.default_rng(0).random(len(X))).scaling()
+    assert constant.all()
+    assert scale == 1
+
+
 def test_large_lists_in_memory_are_not_copied() -> None:
     X = [np.zeros((2**20, 4), np.float32) for _ in range(5)]
     frames = gather(X)

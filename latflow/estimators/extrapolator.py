@@ -487,8 +487,7 @@ class TemperatureExtrapolator(
         seeds = rs.randint(2**31 - 1, size=N_NETWORKS)
 
         def ensemble_of(inputs: Frames) -> Ensemble:
-            mean, variance = inputs.moments
-            v = seam.Standardised(inputs.X, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
+            v = seam.Standardised(inputs.X, *inputs.scaling()[:2])
             learned = learn_enthalpy(
                 v, pool, held_out, frames.energy, self.n_bootstraps, seeds, rng
             )

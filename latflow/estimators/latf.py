@@ -371,17 +371,14 @@ class LaTFEstimator(
         self.reference_temperature_ = (
             lowest if self.reference_temperature is None else float(self.reference_temperature)
         )
-        mean, variance = frames.moments
-        deviation = np.sqrt(variance)
-        constant = deviation <= 1e-10 * np.maximum(1.0, np.abs(mean))
+        self.mean_, self.scale_, constant = frames.scaling()
         if constant.any():
             warn(
                 f"{int(constant.sum())} of {len(constant)} features are constant (the first: "
                 f"column {np.flatnonzero(constant)[0]}) and say nothing."
             )
-        self.mean_, self.scale_ = mean, np.where(constant, 1.0, deviation)
         if not self.standardize:
-            self.mean_, self.scale_ = np.zeros_like(mean), np.ones_like(mean)
+            self.mean_, self.scale_ = np.zeros_like(self.mean_), np.ones_like(self.scale_)
 
     def _training_data(
         self, x: Standardised, frames: Frames, pairs: tuple[IntArray, IntArray], seed: int

@@ -38,6 +38,7 @@ PER_FRAME = (
     "temperature", "weights", "initial_states", "energy", "pressure", "volume", "states", "dynamics"
 )  # fmt: skip
 FEWEST_BLOCKS = 10  # trajectories of a temperature that are taken whole; fewer are cut,
+ROUNDING = 1e-13  # of a feature over its mean: less tells nothing
 MOST_GAPS = 10  # numbers of states up to the last one, over the states that there are
 CUT_BLOCKS = 20  # into about so many pieces
 
@@ -287,6 +288,16 @@ class Frames:
             mean += (here - mean) * (weights.sum() / both)
             total = both
         return mean, squares / total
+
+    def scaling(self) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Return mean and scale of every feature, and which are constant: their scale is 1.
+
+        Constant is what varies by the rounding of its mean only, in whatever unit.
+        """
+        mean, variance = self.moments
+        scale = np.sqrt(variance)
+        constant = scale <= ROUNDING * np.abs(mean)
+        return mean, np.where(constant, 1.0, scale), constant
 
 
 # ------------------------------------------------------------------ gathering
