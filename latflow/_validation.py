@@ -378,7 +378,8 @@ def import_extra(
 ) -> ModuleType:
     """Import an optional dependency, or say which extra brings it."""
     try:
-        return find(module)
+        with one_at_a_time:
+            return find(module)
     except ImportError as error:
         raise ImportError(
             f"`{module}` is needed for this and is not installed: pip install 'latflow[{extra}]'."

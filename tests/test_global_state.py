@@ -13,9 +13,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import UNSETTLED, tiny_extrapolator, tiny_latf
+from deeptime.decomposition import TICA
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import has_fit_parameter
 
 import latflow
-from latflow import load, save
+from latflow import FromDeeptime, PerFrame, load, save, stack
 from latflow._validation import heard, muted, one_at_a_time, warn
 from latflow.nn.training import torch_on
 
@@ -71,6 +76,48 @@ def test_fits_in_threads_are_those_of_one_and_leave_every_setting(make, few_fram
     for seed, found in zip(seeds, together, strict=True):
         for one, other in zip(alone[seed], found, strict=True):
             assert np.array_equal(one, other)
+
+
+@pytest.fixture
+def unlocked(monkeypatch):
+    """Names of functions that changed the filters of the process without holding the lock."""
+    names, enter = [], warnings.catch_warnings.__enter__
+
+    def watched(self):
+        if not one_at_a_time._is_owned():
+            names.append(sys._getframe(1).f_code.co_name)
+        return enter(self)
+
+    monkeypatch.setattr(warnings.catch_warnings, "__enter__", watched)
+    return names
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "make",
+    [
+        tiny_latf,
+        tiny_extrapolator,
+        lambda: tiny_extrapolator(method="mbar"),
+        lambda: tiny_extrapolator(n_bootstraps=10),
+        lambda: tiny_extrapolator(make_pipeline(StandardScaler(), tiny_latf())),
+        lambda: tiny_extrapolator(make_pipeline(PerFrame(StandardScaler()), tiny_latf())),
+        lambda: tiny_extrapolator(make_pipeline(FromDeeptime(TICA(3, dim=2)), tiny_latf())),
+        lambda: tiny_extrapolator(PCA(1)),
+    ],
+)
+def test_who_changes_filters_holds_the_lock(make, few_frames, unlocked):
+    """Scikit-learn's checks change them too: two threads at once leave them changed."""
+    X, metadata = few_frames
+    X, rows = stack(X, **metadata)
+    model, states = make(), (X[:, 0] > 0).astype(int)
+    known = rows | {"states": states, "initial_states": states, "weights": np.ones(len(X))}
+    model.fit(X, **{name: v for name, v in known.items() if has_fit_parameter(model, name)})
+    for name in ("transform", "predict", "predict_proba", "score_samples"):
+        if hasattr(model, name):
+            getattr(model, name)(X)
+    model.transform([X, X[:0]])
+    assert unlocked == []
 
 
 def test_answers_in_threads_are_those_of_one(latf, three_hole, eager):

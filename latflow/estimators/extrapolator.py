@@ -35,6 +35,7 @@ from latflow._validation import (
     check_temperature,
     check_temperatures_for,
     check_widths,
+    one_at_a_time,
     warn,
     whole_or_nothing,
 )
@@ -66,6 +67,7 @@ from latflow.trajectories import (
     per_trajectory,
     return_memory,
 )
+from latflow.trajectories.adapters import ask
 from latflow.units import BOLTZMANN_CONSTANT, Units, with_error
 
 METHODS = ("enthalpy", "tilted", "mbar")
@@ -375,7 +377,7 @@ class TemperatureExtrapolator(
         metadata["lagtime"] = getattr(last, "lagtime", None)  # that a deeptime data set must have
         fit = reset and not isinstance(self.estimator, FrozenEstimator)
         for step in steps:
-            X = _passed(step, X, metadata) if fit else step.transform(X)
+            X = _passed(step, X, metadata, fit=fit)
         if not steps:
             return gather_frames(self, X, reset=reset, units=self.units_, **metadata)
         if reset:
@@ -405,13 +407,14 @@ class TemperatureExtrapolator(
         X = frames.X[:]
         if frames.feature_names is not None:
             X = pd.DataFrame(X, columns=frames.feature_names)
-        if fit:
-            names = ("trajectory", "frame", "weights", "dynamics")
-            metadata = {name: getattr(frames, name) for name in names}
-            metadata["dynamics"] = True if frames.dynamics is None else frames.dynamics
-            last.fit(X, **{k: v for k, v in metadata.items() if has_fit_parameter(last, k)})
-        z = np.asarray(last.transform(X), dtype=np.float64).reshape(len(frames), -1)
-        labels = np.asarray(last.predict(X), np.int64) if hasattr(last, "predict") else None
+        with one_at_a_time:
+            if fit:
+                names = ("trajectory", "frame", "weights", "dynamics")
+                metadata = {name: getattr(frames, name) for name in names}
+                metadata["dynamics"] = True if frames.dynamics is None else frames.dynamics
+                last.fit(X, **{k: v for k, v in metadata.items() if has_fit_parameter(last, k)})
+            z = np.asarray(last.transform(X), dtype=np.float64).reshape(len(frames), -1)
+            labels = np.asarray(last.predict(X), np.int64) if hasattr(last, "predict") else None
         return z, labels
 
     def _fit_answers(
@@ -580,22 +583,25 @@ class TemperatureExtrapolator(
 
     def transform(self, X: object) -> Any:
         """Return the estimator's collective variables, noise-free."""
-        check_is_fitted(self)
-        return self.estimator_.transform(X)
+        return self._answer("transform", X)
 
     @available_if(_last_has("predict"))  # type: ignore[untyped-decorator]
     @per_trajectory
     def predict(self, X: object) -> Any:
         """Return the estimator's state of each frame."""
-        check_is_fitted(self)
-        return self.estimator_.predict(X)
+        return self._answer("predict", X)
 
     @available_if(_last_has("predict_proba"))  # type: ignore[untyped-decorator]
     @per_trajectory
     def predict_proba(self, X: object) -> Any:
         """Return the estimator's state probabilities of each frame."""
+        return self._answer("predict_proba", X)
+
+    def _answer(self, method: str, X: object) -> Any:
         check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
+        if isinstance(self.estimator_, LaTFEstimator):  # in threads side by side
+            return getattr(self.estimator_, method)(X)
+        return ask(self.estimator_, method, X)
 
     def predict_latent(self, Z: ArrayLike) -> IntArray:
         """Return the state of points of the latent space, so of samples; shape (n_points,)."""
@@ -931,12 +937,13 @@ def _is_frozen(estimator: Any) -> bool:
     return isinstance(estimator, FrozenEstimator)
 
 
-def _passed(step: Any, X: object, metadata: dict[str, Any]) -> Any:
-    """Fit a step, unless it is frozen, with what it takes of the metadata; transform X by it."""
-    if not isinstance(step, FrozenEstimator):
-        known = {name: value for name, value in metadata.items() if has_fit_parameter(step, name)}
-        step.fit(X, **{name: value for name, value in known.items() if value is not None})
-    return step.transform(X)
+def _passed(step: Any, X: object, metadata: dict[str, Any], *, fit: bool) -> Any:
+    """Transform X by a step, fitted before if asked, unless frozen, with metadata that it takes."""
+    with one_at_a_time:
+        if fit and not isinstance(step, FrozenEstimator):
+            known = {k: value for k, value in metadata.items() if has_fit_parameter(step, k)}
+            step.fit(X, **{name: value for name, value in known.items() if value is not None})
+        return step.transform(X)
 
 
 def _mbar_or_none(energy: FloatArray, pool: Pool) -> Weighting | None:

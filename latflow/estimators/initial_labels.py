@@ -48,7 +48,8 @@ def _slow_coordinates(
     """Return the projection on the slowest directions (TICA); none where TICA finds none."""
     if x.shape[1] == 1:
         return lambda block: block
-    from deeptime.decomposition import TICA  # here, as it loads matplotlib
+    with one_at_a_time:
+        from deeptime.decomposition import TICA  # here, as it loads matplotlib
 
     i, j = (thin(rows, MOST_CORRELATED) for rows in pairs)
     try:

@@ -35,6 +35,18 @@ from latflow.trajectories.frames import frame_flags, read_index
 from latflow.trajectories.pairs import places
 
 
+def ask(estimator: Any, method: str, X: Any) -> Any:
+    """Ask scikit-learn's estimator about frames, of which there may be none; threads take turns."""
+    with one_at_a_time:
+        if tuple(getattr(X, "shape", ()))[:1] != (0,):
+            return getattr(estimator, method)(X)
+        names = getattr(estimator, "feature_names_in_", None)
+        row = np.zeros((1, estimator.n_features_in_))
+        return getattr(estimator, method)(
+            row if names is None else pd.DataFrame(row, columns=names)
+        )[:0]
+
+
 @list_aware
 class PerFrame(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """A scikit-learn transformer that acts on frames one by one, on lists of trajectories.
@@ -79,7 +91,8 @@ class PerFrame(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         -------
         self
         """
-        self.transformer_ = clone(self.transformer).fit(_joined(X))
+        with one_at_a_time:
+            self.transformer_ = clone(self.transformer).fit(_joined(X))
         return self
 
     def fit_transform(self, X: object, y: object = None) -> Any:
@@ -89,13 +102,7 @@ class PerFrame(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: object) -> Any:
         """Transform frames: a list in, a list out."""
         check_is_fitted(self)
-        if tuple(getattr(X, "shape", ()))[:1] == (0,):  # which scikit-learn refuses
-            names = getattr(self.transformer_, "feature_names_in_", None)
-            row = np.zeros((1, self.n_features_in_))
-            return self.transformer_.transform(
-                row if names is None else pd.DataFrame(row, columns=names)
-            )[:0]
-        return self.transformer_.transform(X)
+        return ask(self.transformer_, "transform", X)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
         """Return the transformer's feature names."""

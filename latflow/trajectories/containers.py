@@ -91,6 +91,8 @@ def _numbers(x: Any) -> Any:
     So that what is missing is found, and named, where it is.
     """
     frame = isinstance(x, pd.DataFrame)
+    if frame and not x.shape[1]:  # of which scikit-learn asks for the dtype
+        raise ValueError("Expected at least one feature, got a data frame without columns.")
     kinds = x.dtypes if frame else [getattr(x, "dtype", None)]
     if len(getattr(x, "shape", ())) != 2 or all(_is_plain(kind) for kind in kinds):
         return x

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class TrajectoryList(list[Any]):
-    """A list of arrays, one per trajectory, that is not joined side by side unnoticed.
+    """A list of arrays, one per trajectory, that numpy does not take for one array.
 
-    Numpy takes lists of equally long trajectories for one array of three dimensions, in which what
-    lies side by side is time: scikit-learn's FeatureUnion would join trajectories along it.
+    Numpy takes lists of equally long trajectories for an array of three dimensions, in which what
+    lies side by side is time: scikit-learn's FeatureUnion would join trajectories along it. Lists
+    joined one after the other, as ``cross_val_predict`` joins those of its folds, become an array
+    of objects, one trajectory each, whatever their lengths.
     """
 
     def __array_function__(
@@ -26,7 +30,17 @@ class TrajectoryList(list[Any]):
                 "joined along time: where this is scikit-learn's FeatureUnion, use "
                 "latflow.TrajectoryUnion, which joins the features of each trajectory."
             )
+        if function is np.concatenate and all(isinstance(x, TrajectoryList) for x in args[0]):
+            return _objects(chain.from_iterable(args[0]))
         return function(*_plain(args), **{name: _plain(x) for name, x in options.items()})
+
+
+def _objects(trajectories: Iterable[Any]) -> NDArray[np.object_]:
+    each = list(trajectories)
+    joined = np.empty(len(each), dtype=object)
+    for t, x in enumerate(each):
+        joined[t] = x
+    return joined
 
 
 def _plain(x: Any) -> Any:

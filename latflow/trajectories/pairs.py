@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from latflow._typing import IntArray
+from latflow._validation import one_at_a_time
 
 
 def lagged_pairs(
@@ -107,12 +108,9 @@ def places(
     """Number the trajectories 0, 1, ... and return each row's trajectory and place in it."""
     ids = np.zeros(n_frames, dtype=np.int64)
     if trajectory is not None:
-        column = column_or_1d(trajectory)
-        check_consistent_length(ids, column)
-        ids = _numbered(column)
+        ids = _numbered(_column(trajectory, n_frames))
     if frame is not None:
-        column = column_or_1d(frame)
-        check_consistent_length(ids, column)
+        column = _column(frame, n_frames)
         place = column.astype(np.int64, copy=False)
         if not np.array_equal(place, column):
             raise ValueError("Expected `frame` to hold integers, got fractions.")
@@ -122,6 +120,13 @@ def places(
     place = np.empty(n_frames, dtype=np.int64)
     place[order] = np.concatenate([np.arange(n) for n in sizes])
     return ids, place
+
+
+def _column(values: ArrayLike, n_frames: int) -> NDArray[Any]:
+    with one_at_a_time:
+        column: NDArray[Any] = column_or_1d(values)
+    check_consistent_length(np.empty(n_frames), column)
+    return column
 
 
 def _numbered(ids: NDArray[Any]) -> IntArray:
