@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what checkers of types and editors see; at run time __getattr__ finds it
     from latflow import _validation as _validation
     from latflow import datasets as datasets
+    from latflow import energies as energies
     from latflow import estimators as estimators
     from latflow import featurizers as featurizers
     from latflow import kinetics as kinetics
     from latflow import metrics as metrics
     from latflow import persistence as persistence
     from latflow import plotting as plotting
+    from latflow import replica_exchange as replica_exchange
     from latflow import report as report
     from latflow import structures as structures
     from latflow import thermodynamics as thermodynamics
     from latflow import trajectories as trajectories
     from latflow import units as units
+    from latflow.energies import read_energies as read_energies
     from latflow.estimators import LaTFEstimator as LaTFEstimator
     from latflow.estimators import TemperatureExtrapolator as TemperatureExtrapolator
     from latflow.persistence import load as load
@@ -35,6 +38,7 @@ if TYPE_CHECKING:  # what checkers of types and editors see; at run time __getat
     __version__: str
 
 _NAMES_IN = {
+    "energies": ("read_energies",),
     "estimators": ("LaTFEstimator", "TemperatureExtrapolator"),
     "persistence": ("load", "save"),
     "trajectories": ("FromDeeptime", "PerFrame", "TrajectoryKFold", "TrajectoryUnion", "stack"),
