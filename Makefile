@@ -81,7 +81,7 @@ $(READY): pyproject.toml constraints.txt
 
 # half a gigabyte that only tests of files and simulations need
 $(FULL): $(READY)
-	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[h5,edr,md]"
+	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[h5,md]"
 	touch $(FULL)
 
 $(DOCS): $(READY)

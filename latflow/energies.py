@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +15,26 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from latflow._typing import FloatArray
-from latflow._validation import import_extra, warn
+from latflow._validation import warn
+from latflow.edr import terms_of
 
 __all__ = ["Energies", "read_energies"]
 
 KCAL, EV = 4.184, 96.48533212331  # kJ/mol
-AMBER_NUMBER = re.compile(r"([A-Za-z][\w()#+ -]*?)\s*=\s*(-?[\d.]+|\*+)")
+# no pattern may take more than a fixed length back and forth: a damaged file must not hang it
+AMBER_NUMBER = re.compile(r"([A-Za-z][\w()#+ -]{0,30}?) {0,9}= {0,20}(-?[\d.]+|\*+)")
 LAMMPS_NUMBER = re.compile(r"(\w+)\s*=\s*(\S+)")
 LAMMPS_HEADER = re.compile(r"^\s*Step\s+\w")
 LAMMPS_STYLE = {"real": (KCAL, 1e-3), "metal": (EV, 1.0), "lj": (1.0, 1.0)}  # energy, ps
 LAMMPS_THERMOSTAT = re.compile(
-    r"^fix\s+\S+\s+\S+\s+(?:(?:langevin|temp/\w+)|\S+.*?\btemp)\s+([\d.]+)\s+([\d.]+)\s", re.M
+    r"^fix +\S+ +\S+ +(?:(?:langevin|temp/\w+)|\S+ .*?\btemp) +(\d+\.?\d*) +(\d+\.?\d*)\s", re.M
 )
 XVG_COLUMN = re.compile(r'^@\s*s(\d+)\s+legend\s+"(.*)"')
 TOTAL = re.compile(r"tot(al)?[ -]?(energy|eng)|etot|conserved", re.I)
 SYSTEMATIC = 0.012  # of the kinetic temperature: half steps, constraints
 MOST_ERRORS = 3.0
 N_BLOCKS = 10
+MOST_BYTES = 500_000_000  # of what was gzipped
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ class Energies:
 def read_energies(path: str | os.PathLike[str]) -> Energies:
     """Read the potential energies that a simulation program wrote.
 
-    GROMACS' .edr (needs the extra ``edr``) and .xvg of ``gmx energy``, the CSV of OpenMM's
+    GROMACS' .edr and .xvg of ``gmx energy``, the CSV of OpenMM's
     StateDataReporter, AMBER's mdout, the logs of NAMD and LAMMPS (units ``real``, ``metal``,
     ``lj``); text may be gzipped. What a restart ran through anew replaces what was there. Where
     AMBER tells the energy of restraints, it is left out; biases that other programs add to their
@@ -190,7 +195,8 @@ def read_energies(path: str | os.PathLike[str]) -> Energies:
     for program, mark, reader in READERS:
         if mark.search(head):
             try:
-                return _checked(file, program, reader(text, file))
+                with np.errstate(all="ignore"):
+                    return _checked(file, program, reader(text, file))
             except (IndexError, KeyError, TypeError) as error:
                 raise ValueError(
                     f"Expected energies as {program} writes them in {file}, got a damaged file "
@@ -214,9 +220,13 @@ def _text(file: Path) -> str:
     data = file.read_bytes()
     if data[:2] == b"\x1f\x8b":
         try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError) as error:
+            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(MOST_BYTES + 1)
+        except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"Expected a whole gzip file, got {file}: {error}.") from error
+        if len(data) > MOST_BYTES:
+            raise ValueError(
+                f"Expected at most {MOST_BYTES:,} bytes in {file}, got more: unpack and thin it."
+            )
     return data.decode("utf-8", errors="replace")
 
 
@@ -245,19 +255,18 @@ def _checked(file: Path, program: str, columns: _Columns) -> Energies:
 
 
 def _of_edr(file: Path) -> Energies:
-    pyedr = import_extra("pyedr", "edr")
     try:
-        terms = pyedr.edr_to_dict(str(file))
-    except Exception as error:
-        raise ValueError(
-            f"Expected a whole .edr file of GROMACS, got {file}: "
-            f"{' '.join(str(error).split()) or type(error).__name__}."
-        ) from error
+        terms, names, whole = terms_of(file.read_bytes(), ("Potential", "Temperature"))
+    except ValueError as error:
+        raise ValueError(f"Expected a whole .edr of GROMACS, got {file} with {error}.") from error
     if "Potential" not in terms:
-        raise ValueError(_no_potential(file, list(terms)))
-    names = {"potential": "Potential", "time": "Time", "kinetic": "Temperature"}
-    found = {k: np.asarray(terms[v], np.float64) for k, v in names.items() if v in terms}
-    return _checked(file, "GROMACS", _Columns(found))
+        raise ValueError(_no_potential(file, names))
+    if not whole:
+        warn(f"The last frame of {file} ends early and is dropped.")
+    columns = {"potential": "Potential", "time": "Time", "step": "Step", "kinetic": "Temperature"}
+    return _checked(
+        file, "GROMACS", _Columns({k: terms[v] for k, v in columns.items() if v in terms})
+    )
 
 
 def _of_xvg(text: str, file: Path) -> _Columns:
@@ -280,7 +289,7 @@ def _of_csv(text: str, file: Path) -> _Columns:
     lines = [line for line in text.splitlines() if line.strip()]
     names = re.findall(r'"([^"]*)"', lines[0])
     between = re.search(r'"([^"]+?)"', lines[0].lstrip("#")[1:])
-    separator = lines[0].split('"')[2] if len(names) > 1 and between else ","
+    separator = (lines[0].split('"')[2] if len(names) > 1 and between else "") or ","
     rows = [line.split(separator) for line in lines if not line.startswith("#")]
     columns = {
         "potential": "Potential Energy (kJ/mole)",
@@ -301,7 +310,7 @@ def _of_csv(text: str, file: Path) -> _Columns:
 def _of_amber(text: str, file: Path) -> _Columns:
     results = text.partition("A V E R A G E S")[0]
     setup = results.partition("CONTROL  DATA")[2].partition("RESULTS")[0]
-    thermostat = re.search(r"\btemp0\s*=\s*([\d.]+)", setup)
+    thermostat = re.search(r"\btemp0\s*=\s*(\d+\.?\d*)", setup)
     rows = []
     for block in results.split(" NSTEP =")[1:]:
         found = dict(AMBER_NUMBER.findall("NSTEP =" + block.partition("-----")[0]))
@@ -324,12 +333,13 @@ def _of_namd(text: str, file: Path) -> _Columns:
             rows.append((line.split()[1:] + [""] * len(names))[: len(names)])
     if "POTENTIAL" not in names:
         raise ValueError(_no_potential(file, names))
-    used = [names.index(name) for name in ("POTENTIAL", "TS", "TEMP")]
+    places = {name: k for k, name in enumerate(names)}
+    used = [places[name] for name in ("POTENTIAL", "TS", "TEMP")]
     potential, step, kinetic = _numbers([[row[k] for k in used] for row in rows], 3, file).T
     found = {"potential": KCAL * potential, "step": step, "kinetic": kinetic}
-    if per_step := re.search(r"^Info: TIMESTEP\s+([\d.]+)", text, re.M):
+    if per_step := re.search(r"^Info: TIMESTEP\s+(\d*\.?\d+)", text, re.M):
         found["time"] = 1e-3 * float(per_step.group(1)) * step
-    stated = re.search(r"^Info: \w+ TEMPERATURE\s+([\d.]+)", text, re.M)
+    stated = re.search(r"^Info: \w+ TEMPERATURE\s+(\d+\.?\d*)", text, re.M)
     return _Columns(found, float(stated.group(1)) if stated else None)
 
 
@@ -337,7 +347,8 @@ def _of_lammps(text: str, file: Path) -> _Columns:
     units = (re.findall(r"^units\s+(\w+)", text, re.M) or ["lj"])[-1]
     if units not in LAMMPS_STYLE:
         raise ValueError(
-            f"Expected units {', '.join(LAMMPS_STYLE)} of LAMMPS in {file}, got {units}."
+            f"Expected units {', '.join(LAMMPS_STYLE)} of LAMMPS in {file}, got "
+            f"{_short(units, 80)}."
         )
     rows = _lammps_rows(text)
     for row in rows:
@@ -355,7 +366,7 @@ def _of_lammps(text: str, file: Path) -> _Columns:
     found = {"potential": potential, "step": step}
     if all("Temp" in row for row in rows):
         found["kinetic"] = kinetic
-    steps = re.findall(r"^timestep\s+([\d.eE+-]+)", text, re.M)
+    steps = re.findall(r"^timestep\s+(\d*\.?\d+(?:[eE][+-]?\d+)?)", text, re.M)
     default = {"real": "1.0", "metal": "0.001", "lj": "0.005"}
     found["time"] = picoseconds * float((steps or [default[units]])[-1]) * step
     return _Columns(found, _lammps_thermostat(text))
@@ -391,7 +402,7 @@ def _lammps_rows(text: str) -> list[dict[str, str]]:
 def _n_divided_by(text: str, units: str) -> float:
     """Return the number of atoms where LAMMPS divides energies by it, 1 elsewhere."""
     said = re.findall(r"^thermo_modify\b.*\bnorm\s+(yes|no)", text, re.M)
-    atoms = re.findall(r"with (\d+) atoms|^\s*(\d+) atoms$", text, re.M)
+    atoms = re.findall(r"with (\d+) atoms|^ *(\d+) atoms$", text, re.M)
     divided = said[-1] == "yes" if said else units == "lj"
     return float(max(atoms[-1])) if divided and atoms else 1.0
 
@@ -408,8 +419,8 @@ READERS: Sequence[tuple[str, re.Pattern[str], Callable[[str, Path], _Columns]]] 
     ("GROMACS", re.compile(r"^@ ", re.M), _of_xvg),
     ("OpenMM", re.compile(r'\A#?"[^"\n]+"'), _of_csv),
     ("NAMD", re.compile(r"^(ETITLE:|Info: .*NAMD)", re.M), _of_namd),
-    ("LAMMPS", re.compile(r"^LAMMPS \(|^\s*Step\s+.*(PotEng|TotEng)", re.M), _of_lammps),
-    ("AMBER", re.compile(r"\bAmber\b.*\b(SANDER|PMEMD)\b|^ NSTEP =", re.M | re.I), _of_amber),
+    ("LAMMPS", re.compile(r"^LAMMPS \(|^[ \t]*Step[ \t].*(PotEng|TotEng)", re.M), _of_lammps),
+    ("AMBER", re.compile(r"\bAmber\b.{0,200}\b(SANDER|PMEMD)\b|^ NSTEP =", re.M | re.I), _of_amber),
 )
 
 
@@ -428,18 +439,24 @@ def _numbers(rows: list[list[str]], width: int, file: Path) -> FloatArray:
     if len(wrong):
         raise ValueError(
             f"Expected {width} numbers in every line of energies in {file}, got "
-            f"{' '.join(rows[wrong[0]])!r} as number {wrong[0] + 1}."
+            f"'{_short(' '.join(rows[wrong[0]]), 80)}' as number {wrong[0] + 1}."
         )
     return table
 
 
 def _no_potential(file: Path, names: Sequence[str]) -> str:
     totals = [name for name in names if TOTAL.search(name)]
-    why = f"{totals[0]} (which holds the kinetic energy too)" if totals else "none"
+    why = f"{_short(totals[0], 80)} (which holds the kinetic energy too)" if totals else "none"
     return (
         f"Expected a column of potential energy in {file}, got {why}; its columns are "
-        f"{', '.join(names) or 'not named'}."
+        f"{_short(', '.join(names), 500) or 'not named'}."
     )
+
+
+def _short(text: str, length: int) -> str:
+    """Return a text as a sentence can hold it."""
+    cut = text if len(text) <= length else text[:length] + "..."
+    return "".join(letter if letter.isprintable() else "?" for letter in cut)
 
 
 def _span(times: FloatArray) -> str:
