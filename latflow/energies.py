@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from latflow._typing import FloatArray
 from latflow._validation import warn
 from latflow.edr import terms_of
+from latflow.units import with_error
 
 __all__ = ["Energies", "read_energies"]
 
@@ -32,8 +33,8 @@ LAMMPS_THERMOSTAT = re.compile(
 XVG_COLUMN = re.compile(r'^@\s*s(\d+)\s+legend\s+"(.*)"')
 TOTAL = re.compile(r"tot(al)?[ -]?(energy|eng)|etot|conserved", re.I)
 SYSTEMATIC = 0.012  # of the kinetic temperature: half steps, constraints
-MOST_ERRORS = 3.0
-N_BLOCKS = 10
+MOST_ERRORS = 4.0
+N_BLOCKS = (10, 7, 5, 4)  # what is correlated over many rows shows in the longer ones
 MOST_BYTES = 500_000_000  # of what was gzipped
 
 
@@ -119,10 +120,10 @@ class Energies:
             raise ValueError(f"{cure} none.")
         mean, error = _mean(self.kinetic_temperature)
         if not error <= 1:
-            raise ValueError(f"{cure} a mean kinetic temperature of {mean:.1f} ± {error:.1g} K.")
+            raise ValueError(f"{cure} a mean kinetic temperature of {with_error(mean, error)} K.")
         warn(
             f"{self.path} does not say the thermostat's temperature: {mean:.0f} K is the mean "
-            f"kinetic temperature ({mean:.2f} ± {error:.1g} K) to the whole kelvin."
+            f"kinetic temperature ({with_error(mean, error)} K) to the whole kelvin."
         )
         return float(round(mean))
 
@@ -130,7 +131,7 @@ class Energies:
         """Warn where the velocities, or the thermostat, had another temperature than this one.
 
         Constraints and half steps shift kinetic temperatures by up to a hundredth, so that much
-        and three standard errors are passed over.
+        and four standard errors are passed over.
 
         Parameters
         ----------
@@ -146,7 +147,7 @@ class Energies:
             mean, error = _mean(self.kinetic_temperature)
             if abs(mean - temperature) > SYSTEMATIC * temperature + MOST_ERRORS * error:
                 warn(
-                    f"The mean kinetic temperature in {self.path} is {mean:.1f} ± {error:.1g} K, "
+                    f"The mean kinetic temperature in {self.path} is {with_error(mean, error)} K, "
                     f"not the {temperature:g} K that were named."
                 )
 
@@ -465,8 +466,9 @@ def _span(times: FloatArray) -> str:
 
 
 def _mean(values: FloatArray) -> tuple[float, float]:
-    """Return the mean and its standard error out of ten blocks in time."""
-    blocks = np.array_split(values, min(N_BLOCKS, len(values)))
-    means = np.array([block.mean() for block in blocks])
-    error = means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.inf
-    return float(values.mean()), float(error)
+    """Return the mean, and the largest of its standard errors out of few or more blocks in time."""
+    errors = []
+    for n_blocks in N_BLOCKS:
+        means = [block.mean() for block in np.array_split(values, min(n_blocks, len(values)))]
+        errors.append(np.std(means, ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.inf)
+    return float(values.mean()), float(max(errors))

@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias
 import typer
 
 import latflow
-from latflow._typing import FloatArray
-from latflow.cli.inputs import FILES, Trajectories, read_array, read_features, with_files
+from latflow.cli.energies import energies_of, read_logs, with_thermostats
+from latflow.cli.inputs import FILES, Trajectories, read_features, with_files
 
 LINE_WIDTH = 100
 Model: TypeAlias = "latflow.LaTFEstimator | latflow.TemperatureExtrapolator"
@@ -28,7 +28,9 @@ class Fitting:
 
     energy: list[str] | None = optional(
         metavar="FILE...",
-        help="Potential energy of every frame in kJ/mol, shape (n_frames,), one file a trajectory.",
+        help="Potential energies, one file a trajectory: .edr or .xvg (GROMACS), CSV (OpenMM), "
+        "mdout (AMBER), log (NAMD, LAMMPS), which may tell --temperature too; or an array of "
+        "shape (n_frames,) in kJ/mol as .npy.",
     )
     method: Method | None = optional(
         show_default="enthalpy, which needs no energies", help="How temperatures are connected."
@@ -72,8 +74,15 @@ def fit(
 
 def fitted(trajectories: Trajectories, fitting: Fitting) -> Model:
     """Return a model fitted to trajectories."""
+    logs = read_logs(fitting.energy)
+    in_kelvin = fitting.boltzmann_constant is None
+    if in_kelvin:
+        trajectories = with_thermostats(trajectories, logs)
     X, temperature = read_features(trajectories)
-    metadata = {} if fitting.energy is None else {"energy": _energies(fitting.energy, X)}
+    metadata = {}
+    if fitting.energy is not None:
+        named = temperature if in_kelvin else None
+        metadata["energy"] = energies_of(logs, fitting.energy, X, named)
     estimator = _estimator(fitting, extrapolates(temperature, fitting))
     return estimator.fit(X, temperature=temperature, **metadata)
 
@@ -104,17 +113,3 @@ def _estimator(fitting: Fitting, extrapolate: bool) -> Model:
 def _named(**options: object) -> dict[str, Any]:
     """Return the options that are named; the estimators know the defaults of the others."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _energies(files: Sequence[str], trajectories: Sequence[FloatArray]) -> list[FloatArray]:
-    if len(files) != len(trajectories):
-        raise ValueError(
-            f"Expected --energy with one file per trajectory ({len(trajectories)}), "
-            f"got {len(files)}."
-        )
-    energies = []
-    for k, (file, trajectory) in enumerate(zip(files, trajectories, strict=True)):
-        energies.append(read_array(file, f"energy of trajectory {k}", n_axes=1))
-        if (n := len(energies[k])) != (expected := len(trajectory)):
-            raise ValueError(f"Expected one energy per frame ({expected}) in {file}, got {n}.")
-    return energies

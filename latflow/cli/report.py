@@ -10,6 +10,7 @@ import typer
 
 import latflow
 from latflow.cli.config import set_by_file
+from latflow.cli.energies import read_logs, with_thermostats
 from latflow.cli.fit import Fitting, Model, extrapolates, fitted, print_populations
 from latflow.cli.inputs import ARRAYS, Trajectories
 
@@ -77,6 +78,8 @@ def _loaded(file: str) -> Model:
 
 def _fitted(trajectories: Trajectories, fitting: Fitting, at: Sequence[float]) -> Model:
     """Fit a model that reaches all temperatures asked for."""
+    if trajectories.temperature is None and fitting.boltzmann_constant is None:
+        trajectories = with_thermostats(trajectories, read_logs(fitting.energy))
     check = latflow._validation.check_temperature
     asked = {check(t, "--at") for t in at}
     simulated = {check(t, "--temperature") for t in trajectories.temperature or ()}

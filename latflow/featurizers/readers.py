@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.io import netcdf_file
 
+from latflow._typing import FloatArray
 from latflow._validation import import_extra, muted
 
 if TYPE_CHECKING:
@@ -149,6 +150,29 @@ def _head(file: Path) -> tuple[int, Sequence[float]]:
     with _reading(), mdtraj.open(str(file)) as trajectory:
         frames = trajectory.read(n_frames=2)
         return frames[0].shape[1], frames[1] if file.suffix in WITH_TIMES else ()
+
+
+def times_of(file: Path, stride: int = 1) -> FloatArray | None:
+    """Return the time of every stride-th frame in ps, or None where a format has no times.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read.
+    """
+    import mdtraj
+
+    if file.suffix not in WITH_TIMES:
+        return None
+    try:
+        n_atoms, _ = _head(file)
+        chunk = int(np.clip(BYTES_PER_CHUNK // (12 * n_atoms), 1, MOST_FRAMES))
+        with _reading(), mdtraj.open(str(file)) as trajectory:
+            starts = range(0, len(trajectory), chunk)
+            times = [trajectory.read(n_frames=chunk, atom_indices=[0])[1] for _ in starts]
+    except CorruptFile as error:
+        raise ValueError(f"Expected times of frames in {file}, got {error}.") from error
+    return np.concatenate([np.empty(0), *map(np.asarray, times)])[::stride]
 
 
 def chunks_of(
