@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -49,6 +50,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated: list[Bunc
 
 def fit(*arguments: str) -> int:
     return main(["fit", *arguments, *QUICK])
+
+
+def halves() -> None:
+    """Write the colder trajectory as two of one temperature."""
+    for what in ("", "_energy"):
+        for name, part in zip("ab", np.split(np.load(f"cold{what}.npy"), 2), strict=True):
+            np.save(f"{name}{what}.npy", part)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -101,18 +109,26 @@ class TestFit:
         np.testing.assert_allclose(theirs.sample(5, 1.0, 0), ours.sample(5, 1.0, 0), rtol=1e-6)
 
     def test_one_temperature_gives_a_latf_estimator(self, folder: Path) -> None:
-        assert fit("cold.npy", "cold.npy", "--temperature", "0.8", "--components", "1") == 0
+        halves()
+        assert fit("a.npy", "b.npy", "--temperature", "0.8", "--components", "1") == 0
         model = latflow.load("model.latflow")
         assert isinstance(model, LaTFEstimator)
         assert model.n_components == 1
-        assert [len(labels) for labels in model.labels_] == [600, 600]
+        assert [len(labels) for labels in model.labels_] == [300, 300]
 
     def test_one_temperature_with_energies_gives_an_extrapolator(self, folder: Path) -> None:
-        energies = ["--energy", "cold_energy.npy", "cold_energy.npy"]
-        assert fit("cold.npy", "cold.npy", "--temperature", "0.8", *energies) == 0
+        halves()
+        energies = ["--energy", "a_energy.npy", "b_energy.npy"]
+        assert fit("a.npy", "b.npy", "--temperature", "0.8", *energies) == 0
         model = latflow.load("model.latflow")
         assert isinstance(model, TemperatureExtrapolator)
         assert model.support(0.9)["role"].tolist() == ["beyond"]
+
+    @pytest.mark.filterwarnings("always:Trajectories 0 and 1:UserWarning")
+    def test_a_copy_of_a_file(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        shutil.copy("cold.npy", "copy.npy")
+        assert fit("cold.npy", "copy.npy", "--temperature", "0.8", "1.4") == 0
+        assert "Trajectories 0 and 1 hold the same frames: was" in capsys.readouterr().err
 
     def test_npz_and_output(self, folder: Path) -> None:
         np.savez("alone.npz", anything=np.load("cold.npy"))
@@ -242,6 +258,15 @@ class TestFitRefuses:
     )
     def test_files(self, capsys: pytest.CaptureFixture[str], file: str, sentence: str) -> None:
         assert self.refused(capsys, "cold.npy", file, "--temperature", "0.8") == sentence
+
+    def test_one_file_twice(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Path("link.npy").symlink_to("cold.npy")
+        for other in ("cold.npy", "./cold.npy", "link.npy"):
+            said = self.refused(capsys, "cold.npy", other, "--temperature", "0.8", "1.4")
+            assert said.endswith(f"once, got cold.npy and {other}, which are one file.")
+        energies = ["--energy", "cold_energy.npy", "cold_energy.npy"]
+        arguments = ["cold.npy", "hot.npy", "--temperature", "0.8", "1.4", *energies]
+        assert "every file of energies once" in self.refused(capsys, *arguments)
 
     @pytest.mark.parametrize("file", ["text.npy", "empty.npy", "cut.npy", "cut.npz", "objects.npy"])
     def test_unreadable(self, capsys: pytest.CaptureFixture[str], file: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 import latflow
 from latflow._typing import FloatArray
-from latflow.cli.inputs import ARRAYS, Trajectories, read_array
+from latflow.cli.inputs import ARRAYS, Trajectories, check_once, read_array
 
 if TYPE_CHECKING:
     from latflow.energies import Energies
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def read_logs(files: Sequence[str] | None) -> list[Energies | FloatArray]:
     """Return what simulation programs wrote, or arrays of energies."""
+    check_once(files or (), "energies")
     return [
         read_array(file, f"energy of trajectory {k}", n_axes=1)
         if Path(file).suffix in ARRAYS

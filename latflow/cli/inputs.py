@@ -72,6 +72,22 @@ def with_files(
     return replace(trajectories, trajectory=files)
 
 
+def check_once(files: Sequence[str], role: str) -> None:
+    """Raise where one file, or links to it, stands for two trajectories."""
+    seen: dict[tuple[int, int], str] = {}
+    for file in files:
+        if not Path(file).is_file():
+            continue
+        status = Path(file).stat()
+        key = status.st_dev, status.st_ino
+        if key in seen:
+            raise ValueError(
+                f"Expected every file of {role} once, got {seen[key]} and {file}, which are one "
+                "file."
+            )
+        seen[key] = file
+
+
 def read_features(trajectories: Trajectories) -> tuple[list[FloatArray], list[float]]:
     """Return features and a temperature for each trajectory.
 
@@ -97,6 +113,7 @@ def read_features(trajectories: Trajectories) -> tuple[list[FloatArray], list[fl
     for file in files:
         _check_suffix(Path(file), extensions)
     _check_no_molecules(trajectories, "with arrays of features")
+    check_once(files, "a trajectory")
     arrays = [read_array(file, f"trajectory {k}", n_axes=2) for k, file in enumerate(files)]
     return arrays, temperature
 
@@ -104,6 +121,7 @@ def read_features(trajectories: Trajectories) -> tuple[list[FloatArray], list[fl
 def read_molecules(trajectories: Trajectories, out: Path | None = None) -> Bunch:
     """Compute the features of trajectory files."""
     readers, topology = latflow.featurizers.readers, trajectories.topology
+    check_once(trajectories.trajectory or (), "a trajectory")
     files = readers.check_files(trajectories.trajectory or ())
     if topology is None and files[0].suffix not in readers.WITH_TOPOLOGY:
         raise ValueError(

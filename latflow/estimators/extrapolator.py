@@ -66,6 +66,7 @@ from latflow.trajectories import (
     list_aware,
     per_trajectory,
     return_memory,
+    warn_of_repeats,
 )
 from latflow.trajectories.adapters import ask
 from latflow.units import BOLTZMANN_CONSTANT, Units, with_error
@@ -313,6 +314,7 @@ class TemperatureExtrapolator(
                     weights=weights, initial_states=initial_states, energy=energy, states=states,
                     dynamics=dynamics, pressure=pressure, volume=volume,
                 )  # fmt: skip
+                warn_of_repeats(frames)
                 self._fit(frames, rs)
         return self
 

@@ -57,6 +57,7 @@ from latflow.trajectories import (
     gather_frames,
     list_aware,
     pool_rows,
+    warn_of_repeats,
 )
 from latflow.units import BOLTZMANN_CONSTANT, Units
 
@@ -298,6 +299,7 @@ class LaTFEstimator(
                 temperature=temperature, weights=weights, initial_states=initial_states,
                 dynamics=dynamics,
             )  # fmt: skip
+            warn_of_repeats(frames)
             self._fit(frames)
         return self
 

@@ -23,6 +23,7 @@ from latflow.trajectories.frames import (
     read_index,
 )
 from latflow.trajectories.pairs import lagged_pairs, time_blocks, time_segments
+from latflow.trajectories.repeats import warn_of_repeats
 from latflow.trajectories.rows import (
     Rows,
     ahead,
@@ -63,4 +64,5 @@ __all__ = [
     "step_of",
     "time_blocks",
     "time_segments",
+    "warn_of_repeats",
 ]
