@@ -57,6 +57,7 @@ from latflow.thermodynamics import (
     pool_of,
     populations,
 )
+from latflow.thermodynamics.gaps import energy_gaps
 from latflow.thermodynamics.support import LEAST_FRACTION
 from latflow.trajectories import (
     FRAME_METADATA,
@@ -477,7 +478,9 @@ class TemperatureExtrapolator(
             kt = self.units_.kt(self._last.reference_temperature_ or 1.0)
             square = (self._last.to_prior(self.z_) ** 2).sum(axis=1, keepdims=True)
             route = LogLinear(kt * square / 2, 0.0)
-        return Ensemble.of(Weighting.solved(route, pool), frames, self.units_, **options)
+        ensemble = Ensemble.of(Weighting.solved(route, pool), frames, self.units_, **options)
+        _warn_of_energies(frames, pool, ensemble)
+        return ensemble
 
     def _learn_enthalpy(
         self,
@@ -491,7 +494,7 @@ class TemperatureExtrapolator(
         """Learn the reduced energies of what `enthalpy_input` names; compare with the other."""
         seeds = rs.randint(2**31 - 1, size=N_NETWORKS)
 
-        def ensemble_of(inputs: Frames) -> Ensemble:
+        def ensemble_of(inputs: Frames, *, tell: bool = True) -> Ensemble:
             v = seam.Standardised(inputs.X, *inputs.scaling()[:2])
             learned = learn_enthalpy(
                 v, pool, held_out, frames.energy, self.n_bootstraps, seeds, rng
@@ -508,15 +511,15 @@ class TemperatureExtrapolator(
                 answer, frames, self.units_, bootstraps=learned.bootstraps,
                 heat_capacities=capacities, **options,
             )  # fmt: skip
-            if ensemble.evidence.settled:
-                _warn_of_factor(learned.factor)
+            if tell:
+                _warn_of_energies(frames, pool, ensemble, learned.factor)
             return ensemble
 
         if self.enthalpy_input == "features":
             return ensemble_of(frames)
         answer = ensemble_of(frames.with_features(self.z_))
         n = len(self.history_)
-        _warn_of_inputs(answer, ensemble_of(frames))
+        _warn_of_inputs(answer, ensemble_of(frames, tell=False))
         del self.history_[n:]
         return answer
 
@@ -956,9 +959,19 @@ def _mbar_or_none(energy: FloatArray, pool: Pool) -> Weighting | None:
         return None
 
 
-def _warn_of_factor(factor: tuple[float, float] | None) -> None:
-    """Say so where energies do not change with what is read as the temperatures tell."""
-    if factor is not None and abs(factor[0] - 1) > DISAGREE * factor[1]:
+def _warn_of_energies(
+    frames: Frames, pool: Pool, ensemble: Ensemble, factor: tuple[float, float] | None = None
+) -> None:
+    """Say so where energies are not those of the temperatures, or not of the frames."""
+    if frames.energy is None:
+        return
+    settled, units = ensemble.evidence.settled, ensemble.units
+    gaps = energy_gaps(frames.energy, pool, frames.temperatures)
+    for gap in sorted(gaps, key=lambda gap: gap.rise):
+        if gap.swapped or (settled and gap.mistaken):
+            warn(gap.sentence(units))
+            return
+    if settled and factor is not None and abs(factor[0] - 1) > DISAGREE * factor[1]:
         warn(
             f"The energies change by {with_error(*factor)} of what the simulated temperatures say "
             "that they should, where 1 is right: are `energy` and `boltzmann_constant` in the same "
