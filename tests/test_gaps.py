@@ -90,7 +90,7 @@ def test_energies_without_any_spread_and_few_blocks() -> None:
 
 
 def told(temperatures: tuple[float, float], method: str) -> list[str]:
-    X, energy = simulated(exact.double_well, 600, 1)
+    X, energy = simulated(exact.double_well, 200, 1)
     named = [temperatures[k] for k in (0, 1) for _ in range(N_WALKERS)]
     model = TemperatureExtrapolator(
         PCA(1), method=method, n_bootstraps=0, max_iter=1, random_state=0
