@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from latflow._edr import terms_of
 from latflow._typing import FloatArray
 from latflow._validation import warn
-from latflow.edr import terms_of
 from latflow.units import with_error
 
 __all__ = ["Energies", "read_energies"]

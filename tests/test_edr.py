@@ -10,7 +10,7 @@ import pyedr
 import pytest
 
 import latflow
-from latflow.edr import terms_of
+from latflow._edr import terms_of
 
 GROMACS = Path(__file__).parent / "data" / "gromacs"
 # what pyedr tests itself with: 4.5 and 2016, single and double precision, blocks of free energies
