@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +12,19 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
+import latflow
 from latflow import TemperatureExtrapolator
 from latflow.thermodynamics import Pool
-from latflow.thermodynamics.gaps import Gap, energy_gaps
+from latflow.thermodynamics.gaps import energy_gaps
 from latflow.units import Units
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import exact
+from mistaken import KELVIN, N_WALKERS, gap_of, simulated
 
 sys.path.pop(0)
 
-KELVIN = (300.0, 450.0)
-N_WALKERS = 20
 MOST = 4.0  # errors
-K_B = Units().boltzmann_constant
-
-
-def simulated(make: Any, n_frames: int, seed: int, n_modes: int = 40, unit: float = 1 / 375) -> Any:
-    """Return features and energies (kJ/mol) at 300 and 450 K: twenty walkers each."""
-    system, rng = replace(make(), n_modes=n_modes), np.random.default_rng(seed)
-    X, energy = [], []
-    for kelvin in KELVIN:
-        cells = system.walk(kelvin * unit, N_WALKERS, n_frames, rng)
-        _, bath = system.modes(system.state[cells], rng)
-        energy.append(K_B / unit * system.energies(cells, kelvin * unit, bath))
-        X += [x + 1e-6 * rng.standard_normal(x.shape) for x in system.seen(cells, rng)]
-    return X, np.stack(energy)
-
-
-def gap_of(energy: np.ndarray, temperatures: tuple[float, float]) -> Gap:
-    n = energy[0].size
-    order = np.argsort(temperatures)
-    origin = np.repeat(np.argsort(order), n)
-    blocks = np.tile(np.repeat(np.arange(N_WALKERS), n // N_WALKERS), 2)
-    named = np.sort(temperatures)
-    pool = Pool(Units().betas(named), origin, np.ones(2 * n), blocks)
-    (gap,) = energy_gaps(energy.ravel(), pool, named)
-    return gap
 
 
 @pytest.mark.parametrize("make", [exact.two_states, exact.double_well, exact.three_wells])
@@ -87,6 +62,18 @@ def test_energies_without_any_spread_and_few_blocks() -> None:
     assert not gap_of(np.zeros((2, 2000)), KELVIN).mistaken
     pool = Pool(np.array([2.0, 1.0]), np.repeat([0, 1], 50), np.ones(100), np.repeat([0, 1], 50))
     assert energy_gaps(np.arange(100.0), pool, np.array([0.5, 1.0])) == []
+
+
+def test_swapped_files_of_a_fixture() -> None:
+    """Forty rows of a peptide at 300 and 360 K: too few for a ratio, enough for their order."""
+    paths = [Path(__file__).parent / f"data/gromacs/replica{k}.edr" for k in (0, 2)]
+    energies = [latflow.read_energies(path).potential[1:] for path in paths]
+    betas, blocks = Units().betas([300.0, 360.0]), np.tile(np.repeat(np.arange(20), 2), 2)
+    pool = Pool(betas, np.repeat([0, 1], 40), np.ones(80), blocks)
+    named = np.array([300.0, 360.0])
+    (right,) = energy_gaps(np.concatenate(energies), pool, named)
+    (swapped,) = energy_gaps(np.concatenate(energies[::-1]), pool, named)
+    assert (right.mistaken, right.swapped, swapped.swapped) == (False, False, True)
 
 
 def told(temperatures: tuple[float, float], method: str) -> list[str]:
