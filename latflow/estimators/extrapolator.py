@@ -304,6 +304,8 @@ class TemperatureExtrapolator(
             Where a simulation had not settled (its halves differ, or trajectories of one
             temperature do): names trajectory and state. Where energies and temperatures
             contradict each other: tells the factor between them.
+            Where energies contradict the temperatures (two swapped, one mistaken), and where a
+            trajectory was given twice.
         """
         self._check_parameters()
         with whole_or_nothing(self):
