@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import re
 import uuid
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["clear_unfinished", "replacing"]
+
+_unfinished: set[str] = set()  # by threads of this process
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Name a new file beside `path` that takes its place at the end; on an error none does.
 
-    A symbolic link stays, and what it points to is replaced.
+    A symbolic link stays, and what it points to is replaced. What killed processes of this machine
+    left of earlier tries at the same file is removed first.
 
     Parameters
     ----------
@@ -34,7 +40,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         If the file cannot be written or take the place of `path`, which the error names.
     """
     target = Path(os.path.realpath(path))
-    part = target.with_name(f"{target.stem}.{uuid.uuid4().hex}.part{target.suffix}")
+    _clear_of_killed(target)
+    owner = f"{_machine()}-{os.getpid()}"
+    part = target.with_name(f"{target.stem}.{owner}-{uuid.uuid4().hex}.part{target.suffix}")
+    _unfinished.add(part.name)
     try:
         yield part
         part.replace(target)
@@ -45,6 +54,35 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(reason, error.strerror or str(error), os.fspath(path)) from error
     finally:
         part.unlink(missing_ok=True)
+        _unfinished.discard(part.name)
+
+
+def _clear_of_killed(target: Path) -> None:
+    if os.name != "posix":  # whose signal 0 asks for a process, and does nothing to it
+        return
+    name = rf"{re.escape(target.stem)}\.{_machine()}-(\d+)-[0-9a-f]{{32}}\.part"
+    with suppress(OSError):
+        for part in target.parent.iterdir():
+            match = re.fullmatch(name + re.escape(target.suffix), part.name)
+            if match and part.name not in _unfinished and not _runs(int(match[1])):
+                part.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _runs(process: int) -> bool:
+    """Whether a process goes on that is not this one."""
+    if process == os.getpid():  # its number was another's before
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return True
 
 
 def clear_unfinished(folder: Path, extension: str) -> None:

@@ -12,6 +12,7 @@ import importlib.metadata
 import inspect
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
@@ -37,7 +38,10 @@ from latflow.units import Units
 
 __all__ = ["load", "save"]
 
-FORMAT = 4
+FORMAT = 5  # as 4, under a seal on every byte
+SAME_SINCE = 4
+BLANK = "0" * 64
+SEAL = re.compile(rb'"sha256":\s*"([0-9a-f]{64})"')
 VERSION = importlib.metadata.version("latflow")
 # what a file may hold, and where it is defined; nothing else is looked up, no code is run
 OBJECTS = {
@@ -115,14 +119,9 @@ def save(estimator: LaTFEstimator | TemperatureExtrapolator, path: str | os.Path
     target = check_output(path)
     arrays: Arrays = {}
     tree = json.dumps(_encode(estimator, "", arrays))
-    header = {
-        "format": str(FORMAT),
-        "latflow": VERSION,
-        "tree": tree,
-        "sha256": _digest(tree, arrays),
-    }
+    header = {"format": str(FORMAT), "latflow": VERSION, "tree": tree, "sha256": BLANK}
     with replacing(target) as part:
-        part.write_bytes(to_bytes(arrays, metadata=header))
+        part.write_bytes(_sealed(to_bytes(arrays, metadata=header)))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -150,34 +149,62 @@ def load(path: str | os.PathLike[str]) -> Any:
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
+            number = _format_of(header, path)
+            whole = number < FORMAT or _has_its_seal(path)
+            arrays = {name: file.get_tensor(name) for name in file.keys() if whole}  # noqa: SIM118
+    except (SafetensorError, TypeError, AttributeError) as error:
         raise ValueError(
             f"Expected a whole file written by latflow.save, got {path}, which is truncated or of "
             f"another kind ({error})."
         ) from error
-    _check_header(header, arrays, path)
-    number = int(header["format"])
-    if number == FORMAT:
+    if not whole or (number < FORMAT and header.get("sha256") != _digest(header["tree"], arrays)):
+        raise ValueError(f"Expected {path} as it was saved, got one that was changed since.")
+    if number >= SAME_SINCE:
         return _decode(json.loads(header["tree"]), arrays, None)
     model = _decode(json.loads(header["tree"]), arrays, partial(_upgrade, number=number))
     _add_evidence(model)
     return model
 
 
-def _check_header(header: Mapping[str, str], arrays: Arrays, path: Path) -> None:
-    if not header.get("format", "").isdigit() or "tree" not in header:
+def _format_of(header: Mapping[str, str], path: Path) -> int:
+    """Return the number of a file's format, one that can be read."""
+    if not header.get("format", "").isdecimal() or "tree" not in header:
         raise ValueError(f"Expected a file written by latflow.save, got {path}, which is not one.")
-    if int(header["format"]) > FORMAT:
+    number = int(header["format"])
+    if number > FORMAT:
         raise ValueError(
-            f"Expected a file of format {FORMAT} or older, got format {header['format']} in "
+            f"Expected a file of format {FORMAT} or older, got format {number} in "
             f"{path}, written by latflow {header.get('latflow')}: install that version."
         )
-    if header.get("sha256") != _digest(header["tree"], arrays):
-        raise ValueError(f"Expected {path} as it was saved, got one that was changed since.")
+    return number
+
+
+def _sealed(content: bytes) -> bytes:
+    """Return a file whose header states the digest of all its bytes, with a blank in that place."""
+    ((start, end),) = (match.span(1) for match in SEAL.finditer(content[: _head_size(content)]))
+    return content[:start] + hashlib.sha256(content).hexdigest().encode() + content[end:]
+
+
+def _has_its_seal(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = _head_size(file.read(8))
+        file.seek(0)
+        head = file.read(size)
+        stated = SEAL.search(head)
+        if stated is None:
+            return False
+        start, end = stated.span(1)
+        seen = hashlib.sha256(head[:start] + BLANK.encode() + head[end:])
+        return hashlib.file_digest(file, lambda: seen).hexdigest().encode() == stated[1]
+
+
+def _head_size(content: bytes) -> int:
+    """Return how many bytes come before the numbers, as the first eight say."""
+    return 8 + int.from_bytes(content[:8], "little")
 
 
 def _digest(tree: str, arrays: Arrays) -> str:
+    """Return what files of formats before 5 state: the digest of what they hold."""
     digest = hashlib.sha256(tree.encode())
     for name in sorted(arrays):
         array = arrays[name]

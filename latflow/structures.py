@@ -31,7 +31,9 @@ from latflow._validation import (
 from latflow._writing import replacing
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.featurizers import readers
-from latflow.featurizers.readers import NETCDF_HINT, FilePath
+from latflow.featurizers.files import per_file
+from latflow.featurizers.formats import NETCDF_HINT, WRITTEN, CorruptFile, format_of
+from latflow.featurizers.readers import FilePath
 from latflow.featurizers.topology import check_topology, find_topology
 from latflow.thermodynamics import effective_sample_size
 from latflow.trajectories import per_frame
@@ -89,10 +91,10 @@ class Structures:
         Where the structures are, one for each array of features; the files of `features` if not
         given.
     topology : path, mdtraj.Topology, mdtraj.Trajectory, or None
-        Topology of the files; None takes that of the first file, where that is a .pdb or .h5.
-    stride : int, optional
-        Features are of every stride-th frame of the sources; that of `features`, or 1, if not
-        given.
+        Topology of the files; None takes that of the first file, where that names its atoms.
+    stride : int or sequence of int, optional
+        Features are of every stride-th frame of all sources, or of each; that of `features`, or 1,
+        if not given.
     temperature : float or sequence, optional
         As given to fit, for a model of several temperatures without an `ensemble_`, such as a
         LaTFEstimator; that of `features` if not given.
@@ -145,7 +147,7 @@ class Structures:
         sources: Sequence[FilePath] | Sequence[mdtraj.Trajectory] | None = None,
         topology: readers.Topology | None = None,
         *,
-        stride: int | None = None,
+        stride: int | Sequence[int] | None = None,
         temperature: float | Sequence[ArrayLike] | None = None,
         weights: Sequence[ArrayLike] | None = None,
     ) -> None:
@@ -164,7 +166,8 @@ class Structures:
         self._lengths = [len(x) for x in arrays]
         places = getattr(features, "paths", None) if sources is None else sources
         step = getattr(features, "stride", 1) if stride is None else stride
-        self._sources = _Sources.of(places, topology, self._lengths, check_count(step, "stride"))
+        strides = per_file(step, len(arrays))
+        self._sources = _Sources.of(places, topology, self._lengths, strides)
         if temperature is None:
             temperature = getattr(features, "temperature", None)
         self._temperature = None
@@ -408,7 +411,7 @@ class Structures:
 
     def _found(self, rows: IntArray, target: Path | None, **columns: FloatArray) -> FoundStructures:
         trajectory, row = self._places(rows)
-        frame = row * self._sources.stride
+        frame = row * np.array(self._sources.strides)[trajectory]
         sources = self._sources.items
         names = np.array([str(s) if isinstance(s, Path) else None for s in sources], dtype=object)
         table = pd.DataFrame({"file": names[trajectory], "trajectory": trajectory, "frame": frame})
@@ -434,17 +437,21 @@ class _Sources:
     topology : mdtraj.Topology
     lengths : list of int
         Rows of features.
-    stride : int
+    strides : list of int
     """
 
     items: Sequence[Path] | Sequence[mdtraj.Trajectory]
     topology: mdtraj.Topology
     lengths: list[int]
-    stride: int
+    strides: list[int]
 
     @classmethod
     def of(
-        cls, sources: Any, topology: readers.Topology | None, lengths: list[int], stride: int
+        cls,
+        sources: Any,
+        topology: readers.Topology | None,
+        lengths: list[int],
+        strides: list[int],
     ) -> _Sources:
         if sources is None:
             raise ValueError(
@@ -460,11 +467,11 @@ class _Sources:
         if isinstance(items[0], str | os.PathLike):
             files = readers.check_files(items)
             topology = find_topology(readers.read_topology(topology, files[0]))
-            return cls(files, topology, lengths, stride)
+            return cls(files, topology, lengths, strides)
         topology = find_topology(items)
-        for k, (item, length) in enumerate(zip(items, lengths, strict=True)):
+        for k, (item, length, stride) in enumerate(zip(items, lengths, strides, strict=True)):
             readers.check_kept(len(item), length, stride, f"trajectory {k}")
-        return cls(items, topology, lengths, stride)
+        return cls(items, topology, lengths, strides)
 
     def read(self, trajectory: IntArray, frame: IntArray) -> mdtraj.Trajectory:
         """Return the structures of frames of trajectories, in their order."""
@@ -491,9 +498,9 @@ class _Sources:
         if not isinstance(item, Path):
             return item[frames]
         try:
-            size = {"n_kept": self.lengths[t], "stride": self.stride}
+            size = {"n_kept": self.lengths[t], "stride": self.strides[t]}
             read = readers.frames_of(item, self.topology, frames, **size)
-        except readers.CorruptFile as error:
+        except CorruptFile as error:
             raise OSError(f"Expected a whole file, got {item} ({error}).") from error
         check_topology(read.topology, self.topology, f" in {item}")
         return read
@@ -540,6 +547,6 @@ def _check_target(path: FilePath | None) -> Path | None:
     if path is None:
         return None
     target = check_output(path)
-    if target.suffix not in (known := readers.EXTENSIONS):
-        raise ValueError(f"Expected `path` ending in {', '.join(known)}, got {target}.")
+    if format_of(target) not in WRITTEN:
+        raise ValueError(f"Expected `path` ending in {', '.join(WRITTEN)}, got {target}.")
     return target

@@ -44,15 +44,30 @@ def topology_of(*chains):
 
 
 def trajectory_of(topology, n_frames=20, seed=0, *, time_step=2.0, box=None):
-    """Return random frames: atoms within about 1 nm that jitter around random places."""
+    """Return random frames: atoms within about 1 nm that jitter around random places.
+
+    Only the atoms that join a residue to the next one of its chain keep the length of a bond.
+    """
     rng = np.random.default_rng(seed)
     places = np.random.default_rng(1).normal(scale=0.6, size=(topology.n_atoms, 3))
     xyz = places + 0.05 * rng.normal(size=(n_frames, topology.n_atoms, 3))
+    for one, other in links_of(topology):
+        xyz[:, other] = xyz[:, one] + [-0.1, -0.1, -0.1]
     cell = {} if box is None else {
         "unitcell_lengths": np.full((n_frames, 3), box),
         "unitcell_angles": np.full((n_frames, 3), 90.0),
     }  # fmt: skip
     return mdtraj.Trajectory(xyz, topology, time=time_step * np.arange(n_frames), **cell)
+
+
+def links_of(topology):
+    """Yield C and N, or O3' and P, of residues that follow each other in a chain."""
+    atoms = {(atom.residue.index, atom.name): atom.index for atom in topology.atoms}
+    chain = [residue.chain.index for residue in topology.residues]
+    for (k, name), one in atoms.items():
+        follower = (k + 1, {"C": "N", "O3'": "P"}.get(name))
+        if follower in atoms and chain[k] == chain[k + 1]:
+            yield one, atoms[follower]
 
 
 def argon(xyz):
@@ -69,6 +84,8 @@ def flipping(temperature, n_frames, seed=0):
     topology = topology_of(("ALA", "ALA", "GLY"))
     atoms = {(atom.residue.index, atom.name): atom.index for atom in topology.atoms}
     places = np.random.default_rng(1).normal(scale=0.4, size=(topology.n_atoms, 3))
+    for one, other in links_of(topology):
+        places[other] = places[one] + 0.08
     start, axis = places[atoms[1, "N"]], places[atoms[1, "CA"]] - places[atoms[1, "N"]]
     turned = [k for (residue, name), k in atoms.items() if residue == 2 or name in ("C", "O", "CB")]
     turned = [k for k in turned if topology.atom(k).residue.index > 0]

@@ -97,6 +97,7 @@ def load(monkeypatch):
             "by hand: largest off",
         ),
         ("code_size.py", f"--root {ROOT}", "annotations with Any"),
+        ("inputs.py", "--models 3 --colvars 3 --trajectories 3", "read as others read it"),
         ("truth.py", "--quick", "cannot be known (nothing crosses)"),
     ],
 )

@@ -232,8 +232,9 @@ class TestFitRefuses:
             ("none.npy", "Expected an array in none.npy, found no such file."),
             (
                 "table.csv",
-                "Expected a file that ends in .npy or .npz (features) or in .xtc, .dcd, .trr, .nc, "
-                ".h5, .pdb (trajectory), got table.csv.",
+                "Expected a file that ends in .npy or .npz (features) or in .xtc, .trr, .dcd, .nc, "
+                ".h5, .pdb, .pdb.gz, .cif, .gro, .mdcrd, .rst7, .ncrst, .lammpstrj (trajectory), "
+                "got table.csv.",
             ),
             (
                 "flat.npy",
@@ -247,7 +248,7 @@ class TestFitRefuses:
             ("words.npy", "Expected trajectory 1 as real numbers in words.npy, got <U1."),
             (
                 "several.npz",
-                "Expected one array, or one called `features`, in several.npz, got a, b.",
+                "Expected one array, or one with the name features, in several.npz, got a, b.",
             ),
             (
                 "narrow.npy",
@@ -277,9 +278,9 @@ class TestFitRefuses:
         ("arguments", "match"),
         [
             (["--temperature", "1", "2", "3"], "value, or one per file (2), got 3"),
-            (["--temperature", "1", "-2"], "every `temperature` to be positive, got -2"),
+            (["--temperature", "1", "-2"], "every --temperature to be positive, got -2"),
             (["--temperature", "1", "--method", "enthalpy"], "at least two values"),
-            (["--temperature", "1", "2", "--method", "mbar"], "Expected `energy`"),
+            (["--temperature", "1", "2", "--method", "mbar"], "Expected --energy"),
             (
                 [
                     "--temperature",
@@ -292,9 +293,9 @@ class TestFitRefuses:
                 ],
                 "two values",
             ),
-            (["--temperature", "1", "--output", "none/model"], "`--output` in an existing folder"),
-            (["--temperature", "1", "--output", "."], "`--output` to be a file"),
-            (["--temperature", "1", "--components", "0"], "`n_components` to be an integer >= 1"),
+            (["--temperature", "1", "--output", "none/model"], "--output in an existing folder"),
+            (["--temperature", "1", "--output", "."], "--output to be a file"),
+            (["--temperature", "1", "--components", "0"], "--components to be an integer >= 1"),
             (["--temperature", "1", "--lagtime", "700"], "700"),
         ],
     )
@@ -377,8 +378,8 @@ class TestSample:
         [
             ("none.latflow", [], "none.latflow"),
             ("cold.npy", [], "cold.npy"),
-            ("model.latflow", ["--temperature", "99"], "Expected `temperature` from"),
-            ("model.latflow", ["--n-samples", "0"], "`n_samples` to be an integer >= 1"),
+            ("model.latflow", ["--temperature", "99"], "Expected --temperature from"),
+            ("model.latflow", ["--n-samples", "0"], "--n-samples to be an integer >= 1"),
         ],
     )
     def test_refuses(
@@ -390,7 +391,7 @@ class TestSample:
         ("output", "match"),
         [
             ("s.csv", "Expected --output to end in .npy, got s.csv."),
-            ("none/s.npy", "`--output` in an existing folder"),
+            ("none/s.npy", "--output in an existing folder"),
         ],
     )
     def test_output(self, capsys: pytest.CaptureFixture[str], output: str, match: str) -> None:
@@ -492,13 +493,13 @@ class TestFromTrajectoryFiles:
         ("arguments", "match"),
         [
             (["cold.xtc"], "Expected --topology, a structure file such as a .pdb, as cold.xtc"),
-            (["cold.xyz", "--topology", "top.pdb"], ".npz (features) or in .xtc, .dcd, .trr"),
+            (["cold.xyz", "--topology", "top.pdb"], ".npz (features) or in .xtc, .trr, .dcd"),
             (["cold.xtc", "cold.npy", "--topology", "top.pdb"], "trajectory files or arrays"),
             (["a.npy", "--topology", "top.pdb"], "--topology with trajectory files only"),
             (["none.xtc", "--topology", "top.pdb"], "an existing file, got none.xtc"),
             (["cold.xtc", "--topology", "none.pdb"], "an existing file, got none.pdb"),
             ([*FILES, *FILES, "--topology", "top.pdb", "--temperature", "310"], "per file (4)"),
-            (["cold.xtc", "--topology", "top.pdb", "--stride", "0"], "`stride`"),
+            (["cold.xtc", "--topology", "top.pdb", "--stride", "0"], "--stride of at least 1"),
             (["."], "a folder with manifest.json"),
         ],
     )
@@ -511,12 +512,12 @@ class TestFromTrajectoryFiles:
         ("features", "match"),
         [
             ("torsion", "of torsions, distances, contacts, coordination, positions, g-vectors"),
-            ("torsions:angle=phi", "options of torsions as NAME=VALUE (angles, periodic)"),
+            ("torsions:angle=phi", "options of torsions as NAME=VALUE (angles, atoms, periodic)"),
             ("torsions:angles", "options of torsions as NAME=VALUE"),
             ("torsions:angles=phy", "phi, psi, omega"),
             ("coordination", "coordination:r0=VALUE"),
             ("coordination:r0=far", "`r0` to be a finite number"),
-            ("positions:reference=x", "(atoms, align)"),
+            ("positions:reference=x", "(atoms, align, periodic)"),
         ],
     )
     @pytest.mark.parametrize("command", ["fit", "featurize"])
@@ -697,10 +698,10 @@ class TestReport:
     @pytest.mark.parametrize(
         ("arguments", "match"),
         [
-            (["model.latflow", "--at", "-1"], "`temperature` to be a finite number > 0"),
+            (["model.latflow", "--at", "-1"], "--temperature to be a finite number > 0"),
             (["none.latflow"], "none.latflow"),
             (["cold.npy"], "trajectories go behind --trajectory"),
-            (["model.latflow", "--output", "none/r.html"], "`--output` in an existing folder"),
+            (["model.latflow", "--output", "none/r.html"], "--output in an existing folder"),
             (["model.latflow", "--save", "m"], "--save with --trajectory"),
             (
                 ["--trajectory", "cold.npy", "--temperature", "1", "--at", "2"],
@@ -756,7 +757,7 @@ class TestDemo:
     def test_output_is_checked_first(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert "`output` in an existing folder" in refused(capsys, "demo", "--output", "none/d")
+        assert "--output in an existing folder" in refused(capsys, "demo", "--output", "none/d")
 
 
 class TestProgram:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,217 @@ class TestReading:
         assert read_colvar(path).time_step is None
 
 
+# ------------------------------------------------------------------ files as PLUMED writes them
+
+
+def printed(
+    times: Any, *, fmt: str = "%f", periodic: Any = (("phi", "-pi", "pi"),), **columns: Any
+) -> str:
+    """Return what PLUMED's PRINT writes: fields, bounds of periodic ones, rows of numbers."""
+    lines = [f"#! FIELDS time {' '.join(columns)}"]
+    for name, low, high in periodic:
+        lines += [f"#! SET min_{name} {low}", f"#! SET max_{name} {high}"]
+    values = np.broadcast_arrays(times, *columns.values())
+    lines += ["".join(" " + fmt % v for v in row) for row in zip(*values, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+T = np.arange(6.0)
+BIASED: Any = {"phi": np.linspace(-3, 3, 6), "d": T + 0.125, "metad.bias": 2.25}
+
+
+class TestFilesOfPlumed:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        return tmp_path / "COLVAR"
+
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_a_run_killed_anywhere_in_its_last_line(self, path: Path, restarted: bool) -> None:
+        whole = printed(T, **BIASED)
+        later = printed(np.r_[5.0, 6, 7], phi=1, d=2, **{"metad.bias": 0}) if restarted else ""
+        begin = whole[:-1].rindex("\n") + 1
+        for end in range(begin + 2, len(whole)):
+            path.write_text(whole[:end] + later)
+            with pytest.warns(UserWarning, match=r"^Line 9 of .* ends early and is dropped\.$"):
+                data = read_colvar(path, features="d")
+            expected = [*(T[:5] + 0.125), *[2, 2, 2][: 3 * restarted]]
+            np.testing.assert_array_equal(data.trajectories[0][:, 0], expected)
+        path.write_text(whole[:begin] + later)
+        assert len(read_colvar(path).trajectories[0]) == 5 + 3 * restarted
+
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_a_restart_killed_anywhere_in_its_header(self, path: Path, restarted: bool) -> None:
+        whole, later = (printed(t, **(BIASED | {"d": 4})) for t in (T, T + 6))
+        n_kept = 12 if restarted else 6
+        for end in range(later.index("\n 6.0")):
+            path.write_text(whole + later[:end] + later * restarted)
+            X = read_colvar(path).trajectories[0]
+            assert X.shape == (n_kept, 4)
+            np.testing.assert_array_equal(X[:, 2], 4)
+
+    def test_compressed_also_where_runs_were_killed_and_restarted(self, path: Path) -> None:
+        one, two = (gzip.compress(printed(t, **BIASED).encode()) for t in (T, T + 6))
+        path.write_bytes(one + two)
+        assert len(read_colvar(path).trajectories[0]) == 12
+        for lost in (1, 8, 9):  # of the checksum and the size at the end: the text is whole
+            path.write_bytes((one + two)[:-lost])
+            assert len(read_colvar(path).trajectories[0]) == 12
+        packer = zlib.compressobj(wbits=31)
+        flushed = packer.compress(printed(T, **BIASED)[:-3].encode()) + packer.flush(
+            zlib.Z_SYNC_FLUSH
+        )
+        path.write_bytes(flushed)
+        with pytest.warns(UserWarning, match="Line 9 of .* ends early"):
+            assert len(read_colvar(path).trajectories[0]) == 5
+        path.write_bytes(one[:30] + bytes(9) + one[39:])
+        with pytest.raises(ValueError, match="COLVAR as gzip wrote it, got one that is damaged"):
+            read_colvar(path)
+
+    def test_names_and_comments_in_any_encoding_and_lines_of_windows(self, path: Path) -> None:
+        text = "# Länge in Å\n" + printed(T, periodic=(), Länge=T)
+        for encoded in (text.encode("latin-1"), text.encode(), text.replace("\n", "\r\n").encode()):
+            path.write_bytes(encoded)
+            data = read_colvar(path)
+            assert data.feature_names == ["Länge"]
+            np.testing.assert_array_equal(data.trajectories[0][:, 0], T)
+
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+    def test_what_is_not_finite_matters_where_it_was_asked_for(
+        self, path: Path, wrong: float
+    ) -> None:
+        path.write_text(printed(T, **BIASED, rct=[0, 0, 0, wrong, 0, 0]))
+        data = read_colvar(path, features="d", bias="metad.bias", temperature=300)
+        np.testing.assert_array_equal(data.trajectories[0][:, 0], BIASED["d"])
+        for asked in ({"features": ["d", "rct"]}, {"bias": "rct", "temperature": 300}, {}):
+            with pytest.raises(ValueError, match=rf"got {wrong} in rct in line 7 of .*COLVAR"):
+                read_colvar(path, **asked)
+
+    def test_a_column_that_is_new_or_gone_after_a_restart(self, path: Path) -> None:
+        later = BIASED | {"wall.bias": 1.0}
+        path.write_text(printed(T, **BIASED) + printed(T + 6, **later) + printed(T + 12, **BIASED))
+        assert read_colvar(path, features=["d"]).trajectories[0].shape == (18, 1)
+        with pytest.warns(UserWarning, match="Only some runs have the column wall.bias, which is"):
+            data = read_colvar(path)
+        assert data.feature_names == ["cos_phi", "sin_phi", "d", "metad.bias"]
+        with pytest.raises(ValueError, match=r"column wall.bias in .* metad.bias above line 4\."):
+            read_colvar(path, features="wall.bias")
+
+    @pytest.mark.parametrize("step", [0.04, 0.25])
+    def test_rounded_times_are_no_restart(self, path: Path, step: float) -> None:
+        times = step * np.arange(50)
+        path.write_text(printed(times, fmt="%.1f", d=np.arange(50)))
+        data = read_colvar(path)
+        np.testing.assert_array_equal(data.trajectories[0][:, 0], np.arange(50))
+        assert data.time_step == pytest.approx(step, rel=0.06)
+        files = [path.with_name(name) for name in ("exact", "rounded")]
+        for file, fmt in zip(files, ("%f", "%.1f"), strict=True):
+            file.write_text(printed(times, fmt=fmt, d=1))
+        assert read_colvar(files).time_step == pytest.approx(step, rel=1e-3)
+
+    def test_equal_times_are_kept_but_where_a_restart_repeats_them(self, path: Path) -> None:
+        path.write_text(printed([3.0, 3.0, 3.0], d=[0, 1, 2]))
+        data = read_colvar(path)
+        assert (len(data.trajectories[0]), data.time_step) == (3, None)
+        path.write_text(printed(T, d=0) + printed(T + 5, d=1))
+        with pytest.warns(
+            UserWarning, match="1 of 12 frames in .* after a restart and are dropped"
+        ):
+            assert len(read_colvar(path).trajectories[0]) == 11
+
+    def test_runs_are_trajectories_where_asked_for(self, path: Path) -> None:
+        path.write_text(printed(T, d=0) + printed(T[:4], d=1) + printed(T + 50, d=2))
+        with (
+            pytest.warns(UserWarning, match="6 of 16 .* `separate_runs=True` keeps them"),
+            pytest.warns(UserWarning, match="not evenly spaced"),
+        ):
+            assert len(read_colvar(path).trajectories[0]) == 10
+        data = read_colvar([path, path], separate_runs=True, temperature=[300, 400])
+        assert [len(X) for X in data.trajectories] == [6, 4, 6] * 2
+        assert [X[0, 0] for X in data.trajectories] == [0, 1, 2] * 2
+        assert data.temperature == [300.0] * 3 + [400.0] * 3
+        assert data.paths == [str(path)] * 6
+        assert data.time_step == 1
+
+    def test_each_file_has_its_biases_or_none(self, tmp_path: Path) -> None:
+        files = [tmp_path / f"COLVAR.{k}" for k in range(3)]
+        walls = {"wall.bias": T / 2, "metad.rbias": T}
+        for file, biases in zip(files, ({}, walls, {"restraint.bias": T}), strict=True):
+            file.write_text(printed(T, d=T, **biases))
+        bias = [None, ["wall.bias", "metad.rbias"], "restraint.bias"]
+        data = read_colvar(files, bias=bias, temperature=300)
+        assert data.feature_names == ["d"]
+        energies = [0 * T, 1.5 * T, T]
+        for w, energy in zip(data.weights, energies, strict=True):
+            expected = np.exp(energy / (BOLTZMANN_CONSTANT * 300))
+            np.testing.assert_allclose(w / data.weights[0], expected)
+        assert np.mean(data.weights) == pytest.approx(1)
+        with pytest.raises(ValueError, match=r"one entry per file \(3\), got 2"):
+            read_colvar(files, bias=bias[:2], temperature=300)
+        with pytest.raises(
+            ValueError, match=r"column restraint.bias in .*COLVAR.0, which has time, d"
+        ):
+            read_colvar(files, features="d", bias=["restraint.bias"], temperature=300)
+        with pytest.raises(ValueError, match="`temperature` with `bias`"):
+            read_colvar(files, bias=bias)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            "time phi psi sigma_phi sigma_psi height biasf",
+            "time phi psi sigma_phi_phi sigma_psi_phi sigma_psi_psi height biasf",
+            "time phi sigma_phi height logweight",
+        ],
+    )
+    def test_hills_are_refused_by_name(self, path: Path, fields: str) -> None:
+        numbers = " 0.5" * len(fields.split())
+        path.write_text(f"#! FIELDS {fields}\n#! SET multivariate false\n{numbers}\n{numbers}\n")
+        with pytest.raises(
+            ValueError, match=r"a COLVAR file, .*COLVAR, which lists hills of metad"
+        ):
+            read_colvar(path)
+
+    @pytest.mark.parametrize(
+        ("low", "high", "period"),
+        [
+            ("-pi", "pi", 2 * np.pi), ("-PI", "+PI", 2 * np.pi), ("0", "2*pi", 2 * np.pi),
+            ("-0.5pi", "pi/2", np.pi), ("0.5", "2.75", 2.25), ("-1e-1", ".1", 0.2),
+        ],
+    )  # fmt: skip
+    def test_a_periodic_column_becomes_a_pair(
+        self, path: Path, low: str, high: str, period: float
+    ) -> None:
+        path.write_text(printed(T, periodic=[("x", low, high)], d=T, x=T / 4))
+        data = read_colvar(path)
+        assert data.feature_names == ["d", "cos_x", "sin_x"]
+        phase = 2 * np.pi * T / 4 / period
+        expected = np.column_stack([T, np.cos(phase), np.sin(phase)])
+        np.testing.assert_allclose(data.trajectories[0], expected, atol=1e-12)
+        path.write_text(printed(T, periodic=[("x", low, high)], d=T, x=T / 4 + period))
+        np.testing.assert_allclose(read_colvar(path).trajectories[0], expected, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("low", "high"), [("-pi", "-pi"), ("pi", "-pi"), ("-", "pi"), ("0", "x"), ("0", "1e999")]
+    )
+    def test_bounds_that_are_none(self, path: Path, low: str, high: str) -> None:
+        path.write_text(printed(T, periodic=[("d", low, high)], d=T, phi=T))
+        with pytest.raises(
+            ValueError, match=f"ascending order, as min_d and .* got {low} and {high}"
+        ):
+            read_colvar(path)
+        assert read_colvar(path, features="phi").feature_names == ["phi"]
+
+    def test_runs_of_different_periods(self, path: Path) -> None:
+        bounds = (("-pi", "pi"), ("0", "2pi"), ("0", "1"))
+        one, same, other = (printed(T, periodic=[("d", *pair)], d=T) for pair in bounds)
+        path.write_text(one + same)
+        assert read_colvar(path, separate_runs=True).feature_names == ["cos_d", "sin_d"]
+        path.write_text(one + other)
+        with pytest.raises(
+            ValueError, match=r"one period of d in all runs, got 6.28319 and 1 \(in"
+        ):
+            read_colvar(path, separate_runs=True)
+
+
 class TestSentences:
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -142,10 +355,15 @@ class TestSentences:
             ("1 2 3\n", "a line `#! FIELDS time ...` at the head of"),
             (HEADER, "frames in .*, got none"),
             ("#! FIELDS step phi\n0 1\n", "the column time in .*, which has step, phi"),
-            ("#! FIELDS time a\n0 1\n1 x\n2 1\n", "2 finite numbers, .* in line 3 of .*got '1 x'"),
-            ("#! FIELDS time a\n0 1\n1\n2 1\n", "2 finite numbers, .* in line 3 of .*got '1'"),
-            ("#! FIELDS time a\n0 1\n1 nan\n2 1\n", "in line 3 of .*got '1 nan'"),
-            ("#! FIELDS time a\n0 1\n#! FIELDS time b\n1 1\n", "the columns time, a after every"),
+            ("#! FIELDS time a\n0 1\n1 x\n2 1\n", "2 numbers, .* in line 3 of .*got '1 x'"),
+            ("#! FIELDS time a\n0 1\n1\n2 1\n", "2 numbers, .* in line 3 of .*got '1'"),
+            ("#! FIELDS time a\n0 1\n1 nan\n2 1\n", "got nan in a in line 3 of"),
+            (
+                "#! FIELDS time a\n0 1\n#! FIELDS time b\n1 1\n",
+                "a column besides time and `bias` that all runs have, got a, b in some",
+            ),
+            ("#! FIELDS time\n0\n", "a column besides time .* got none in some"),
+            ("#! FIELDS time a a\n0 1 1\n", "columns of different names in .*, got a twice"),
         ],
     )
     def test_files(self, tmp_path: Path, text: str, message: str) -> None:

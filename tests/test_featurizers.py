@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from typing import Any
 
 import mdtraj
@@ -35,6 +36,7 @@ from latflow.featurizers import (
     GVectors,
     Torsions,
 )
+from latflow.featurizers import distances as distances_module
 from latflow.featurizers.topology import topology_as_json, topology_from_json
 from latflow.trajectories.features import FeatureList
 
@@ -547,3 +549,87 @@ class TestSentences:
 def test_import_loads_no_mdtraj() -> None:
     code = "import sys, latflow, latflow.featurizers; sys.exit('mdtraj' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestManyPairs:
+    @pytest.mark.parametrize(
+        ("featurizer", "said"),
+        [
+            (Distances("all", min_separation=0), r"449,985,000 pairs, about 90 GB"),
+            (Distances(("element O", "all")), r"300,000,000 pairs, about 60 GB"),
+            (CoordinationNumbers(0.5), r"449,985,000 pairs, about 27 GB"),
+        ],
+    )
+    def test_a_box_of_water_is_refused_before_memory_is_taken(
+        self, featurizer: Any, said: str
+    ) -> None:
+        water = mdtraj.Topology()
+        chain = water.add_chain()
+        for _ in range(10_000):
+            residue = water.add_residue("HOH", chain)
+            for name in ("O", "H1", "H2"):
+                water.add_atom(name, mdtraj.element.get_by_symbol(name[0]), residue)
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=f"fit into 4 GB, got {said}: select fewer atoms"):
+            featurizer.fit(water)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 1e8
+
+    def test_pairs_of_residues_are_all_pairs_of_their_atoms(self) -> None:
+        distances = Distances(scheme="closest-heavy", min_separation=2).fit(topology_of(PEPTIDE))
+        topology = distances.topology_
+        heavy = [{a.index for a in r.atoms if a.element.symbol != "H"} for r in topology.residues]
+        labels = [str(residue) for residue in topology.residues]
+        groups = np.split(distances.pairs_, distances.starts_[1:])
+        for name, group in zip(distances.feature_names_, groups, strict=True):
+            one, other = (heavy[labels.index(label)] for label in name.split("_")[1:])
+            pairs = {tuple(pair) for pair in group.tolist()}
+            assert pairs == {(a, b) for a in one for b in other}
+            assert len(group) == len(pairs)
+
+    def test_blocks_of_pairs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        frames = trajectory_of(topology_of(PEPTIDE))
+        expected = Contacts(min_separation=1).fit_transform(frames)
+        monkeypatch.setattr(distances_module, "PAIRS_AT_ONCE", 50)
+        found = Contacts(min_separation=1).fit_transform(frames)
+        np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+class TestLigands:
+    def test_of_closest_heavy(self) -> None:
+        topology = topology_of(PEPTIDE[:4])
+        ligand = topology.add_residue("LIG", topology.add_chain())
+        for name in ("C1", "O1", "H1"):
+            topology.add_atom(name, mdtraj.element.get_by_symbol(name[0]), ligand)
+        frames = trajectory_of(topology)
+        without = Distances(scheme="closest-heavy").fit(frames)
+        featurizer = Distances(scheme="closest-heavy", ligands="resname LIG").fit(frames)
+        new = [n for n in featurizer.feature_names_ if n not in without.feature_names_]
+        assert new == [f"distance_{label}_LIG4" for label in ("ALA1", "GLY2", "LYS3", "ARG4")]
+        column = featurizer.feature_names_.index("distance_GLY2_LIG4")
+        atoms = topology.select("resSeq 2 and resname GLY and not element H")
+        pairs = [(a, b) for a in atoms for b in topology.select("name C1 or name O1")]
+        expected = mdtraj.compute_distances(frames, pairs).min(axis=1)
+        np.testing.assert_allclose(featurizer.transform(frames)[:, column], expected, atol=1e-6)
+
+    @pytest.mark.parametrize("options", [{"scheme": "ca"}, {"atoms": "name C"}])
+    def test_of_others_are_refused(self, options: Any) -> None:
+        featurizer = Distances(**{"scheme": "closest-heavy", "ligands": "all"} | options)
+        with pytest.raises(ValueError, match=r"`ligands` with scheme='closest-heavy' and without"):
+            featurizer.fit(topology_of(PEPTIDE))
+
+
+class TestSelections:
+    def test_of_torsions(self) -> None:
+        torsions = Torsions(atoms="resSeq 3 to 5").fit(topology_of(PEPTIDE))
+        names = {name.partition("_")[2] for name in torsions.feature_names_}
+        assert names == {"psi_LYS3", "phi_ARG4", "psi_ARG4", "phi_ILE5"}
+
+    def test_of_g_vectors(self) -> None:
+        vectors = GVectors(atoms="resSeq 2 to 4").fit(topology_of(RNA))
+        assert {n.split("_")[1] for n in vectors.feature_names_} == {"A2", "U3", "C4"}
+
+    def test_an_angle_that_is_not_there(self) -> None:
+        with pytest.raises(ValueError, match=r"angle phi, got none: here are alpha, beta, .*, chi"):
+            Torsions().fit(topology_of(RNA))

@@ -14,7 +14,7 @@ from latflow.cli import fit, inputs
 from latflow.cli.features import FEATURIZERS
 from latflow.estimators.extrapolator import METHODS
 from latflow.estimators.latf import ENCODERS
-from latflow.featurizers.readers import EXTENSIONS
+from latflow.featurizers.formats import EXTENSIONS
 from latflow.thermodynamics import COLDER, HOTTER
 from latflow.units import BOLTZMANN_CONSTANT
 

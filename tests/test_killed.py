@@ -110,6 +110,8 @@ def test_a_file_is_the_old_one_or_the_new_one(folder: Path, command: str, n_kill
         assert said_by(output) in allowed
         output.write_bytes(old)
         assert (folder / "model").read_bytes() == read
+    os.waitpid(forked(actions[command]), 0)
+    assert not list(folder.glob("*.part*"))
 
 
 @several

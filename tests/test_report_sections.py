@@ -203,6 +203,18 @@ class TestReference:
         assert section.caption.startswith("In k_B T;")
 
 
+def test_surfaces_outside_of_the_generators_range_are_withheld(
+    extrapolator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(extrapolator), "temperature_range_", (0.7, 1.5))
+    about, *rest = model_sections(extrapolator, [0.9, 1.6])
+    surfaces = next(section for section in rest if section.heading == "Free-energy surfaces")
+    assert [ax.get_title() for ax in surfaces.figure.axes if ax.get_title()] == ["T = 0.9"]
+    assert "At 1.6 free-energy surfaces are withheld" in about.text
+    table = next(section for section in rest if section.heading == "State populations").table
+    assert table["T"].tolist() == ["0.9", "1.6"]
+
+
 @pytest.mark.parametrize(
     ("temperature", "role"),
     [(0.8, "simulated"), (1.4 + 1e-12, "simulated"), (1.0, "between"), (0.7, "beyond"),
@@ -224,7 +236,12 @@ class TestLaTFEstimator:
 
     def test_other_temperatures(self, latf: Any) -> None:
         with pytest.raises(ValueError, match=r"simulated temperatures \(0.8, 1.4\).* got 1:"):
-            model_sections(latf, [0.8, 1.0])
+            model_sections(latf, [1.0])
+        with pytest.warns(UserWarning, match="Nothing is said at 1: the model knows the simul"):
+            about, *rest = model_sections(latf, [0.8, 1.0])
+        assert "Nothing is said at 1: the model knows the simulated" in about.text
+        assert rest[0].table["T"].tolist() == ["0.8"]
+        assert population_table(latf, [0.8, 1.0])["T"].tolist() == ["0.8"]
 
     def test_without_temperature(self, small: Any) -> None:
         model = quick(LaTFEstimator(5, **QUICK), small)

@@ -2,9 +2,12 @@
 
 import errno
 import io
+import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,65 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         file.touch()
     clear_unfinished(tmp_path, ".npy")
     assert sorted(tmp_path.iterdir()) == kept
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Callable[[str], int]]:
+    """Start a process that writes a file and never ends; return its number."""
+    children = []
+
+    def start(name: str) -> int:
+        ready, begun = os.pipe()
+        children.append(os.fork())
+        if not children[-1]:
+            with replacing(tmp_path / name) as part:
+                part.write_bytes(b"half")
+                os.write(begun, b".")
+                signal.pause()
+        os.read(ready, 1)
+        return children[-1]
+
+    yield start
+    for child in children:
+        kill(child)
+
+
+def kill(child: int) -> None:
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here, and killed")
+def test_the_next_run_removes_what_a_killed_one_left(
+    tmp_path: Path, started: Callable[[str], int]
+) -> None:
+    killed, other, running = started("model.a"), started("model.b.a"), started("model.a")
+    kill(killed)
+    kill(other)
+    assert len(list(tmp_path.glob("*.part.a"))) == 3
+    foreign = tmp_path / f"model.00000000-{killed}-{'0' * 32}.part.a"
+    foreign.touch()
+    with replacing(tmp_path / "model.a") as part:
+        part.write_bytes(b"new")
+        with replacing(tmp_path / "model.a") as second:
+            second.write_bytes(b"newer")
+    (of_running,) = tmp_path.glob(f"model.*-{running}-*.part.a")
+    (of_another_file,) = tmp_path.glob("model.b.*.part.a")
+    assert set(tmp_path.glob("*.part*")) == {foreign, of_running, of_another_file}
+    assert (tmp_path / "model.a").read_bytes() == b"new"
+
+
+def test_the_number_of_this_process_may_have_been_that_of_a_killed_one(tmp_path: Path) -> None:
+    """As in containers, where numbers start anew."""
+    with replacing(tmp_path / "model") as part:
+        part.touch()
+    left = part.with_name(part.name.replace(part.name.split("-")[-1][:32], "0" * 32))
+    left.touch()
+    with replacing(tmp_path / "model") as part:
+        part.touch()
+        assert not left.exists()
+        assert part.exists()
 
 
 @pytest.mark.parametrize("kind", ["absolute", "relative", "of a link", "to nothing"])

@@ -65,12 +65,14 @@ def energies_of(
         )
     manifest: dict[str, Any] = getattr(X, "manifest", None) or {}
     sources = manifest.get("sources") or [None] * len(X)
+    strides = manifest.get("stride", 1)
+    every = strides if isinstance(strides, list) else [strides] * len(X)
     energies = []
     for k, log in enumerate(logs):
         if not isinstance(log, np.ndarray):
             if temperature is not None:
                 log.check_temperature(temperature[k])
-            energies.append(_on_frames(log, sources[k], manifest.get("stride", 1), len(X[k])))
+            energies.append(_on_frames(log, sources[k], every[k], len(X[k])))
         elif len(log) == len(X[k]):
             energies.append(log)
         else:
@@ -83,9 +85,9 @@ def energies_of(
 def _on_frames(log: Energies, source: str | None, stride: int, n_frames: int) -> FloatArray:
     """Return energies at the times of frames; one by one where a file has no times."""
     known = source is not None and Path(source).is_file()
-    times = latflow.featurizers.readers.times_of(Path(str(source)), stride) if known else None
+    times = _times_of(Path(str(source)), stride, n_frames) if known else None
     if times is not None and log.time is not None:
-        return log.at(times[:n_frames])
+        return log.at(times)
     energies = log.potential[::stride]
     without = f"{source or 'an array'} has no times" if times is None else "energies have no times"
     if len(energies) != n_frames:
@@ -98,3 +100,19 @@ def _on_frames(log: Energies, source: str | None, stride: int, n_frames: int) ->
         f"The energies in {log.path} are taken for the frames one by one, as {without}."
     )
     return np.asarray(energies)
+
+
+def _times_of(source: Path, stride: int, n_frames: int) -> FloatArray | None:
+    """Return the times of the frames that were taken: not those repeated where files were joined.
+
+    A file may have been cut off, or still be written, and have been taken so far.
+    """
+    times = latflow.featurizers.readers.times_of(source, stride, partial=True)
+    if times is None:
+        return None
+    if len(times) > n_frames:
+        again = np.append(False, np.diff(times) == 0)
+        times = times[~again] if len(times) - again.sum() >= n_frames else times
+    if len(times) < n_frames:
+        raise ValueError(f"Expected {n_frames} frames in {source}, as features say, got fewer.")
+    return times[:n_frames]

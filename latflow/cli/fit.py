@@ -78,8 +78,8 @@ def fitted(trajectories: Trajectories, fitting: Fitting) -> Model:
     in_kelvin = fitting.boltzmann_constant is None
     if in_kelvin:
         trajectories = with_thermostats(trajectories, logs)
-    X, temperature = read_features(trajectories)
-    metadata = {}
+    X, temperature, weights = read_features(trajectories, fitting.boltzmann_constant)
+    metadata = {} if weights is None else {"weights": weights}
     if fitting.energy is not None:
         named = temperature if in_kelvin else None
         metadata["energy"] = energies_of(logs, fitting.energy, X, named)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +25,16 @@ if TYPE_CHECKING:
 
 
 ARRAYS = (".npy", ".npz")
-EXTENSIONS = ".xtc, .dcd, .trr, .nc, .h5, .pdb"  # in help, which loads no reader of files
+EXTENSIONS = (  # in help, which loads no reader of files
+    ".xtc, .trr, .dcd, .nc, .h5, .pdb, .pdb.gz, .cif, .gro, .mdcrd, .rst7, .ncrst, .lammpstrj"
+)
 DEFAULT_FEATURES = ("torsions",)
 FILES: Any = typer.Argument(
     None,
     metavar="FILE",
     help=f"One trajectory each: a trajectory ({EXTENSIONS}), or an array of shape (n_frames, "
-    "n_features) as .npy, or as .npz, alone or under the name `features`; or the one folder that "
-    "`latflow featurize` wrote.",
+    "n_features) as .npy, or as .npz, alone or under the name `features`; or a COLVAR "
+    "file of PLUMED; or the one folder that `latflow featurize` wrote.",
 )
 option = partial(typer.Option, None, rich_help_panel="Trajectories")
 
@@ -55,10 +59,23 @@ class Trajectories:
         help=f"What to compute from trajectory files: {', '.join(FEATURIZERS)}, with options "
         "behind colons, as in distances:scheme=closest-heavy.",
     )
-    stride: int | None = option(
-        metavar="N", show_default="1", help="Take every N-th frame of trajectory files."
+    stride: list[int] | None = option(
+        metavar="N...",
+        show_default="1",
+        help="Take every N-th frame of trajectory files: one for all, or one per file.",
+    )
+    partial: bool = typer.Option(
+        False,
+        "--partial",
+        rich_help_panel="Trajectories",
+        help="Take the frames before the end of files that are cut off or still written.",
     )
     jobs: int | None = option(metavar="N", show_default="1", help="Files read at a time.")
+    bias: list[str] | None = option(
+        metavar="COLUMN...",
+        help="Columns of COLVAR files that add up to the energy of a bias, in kJ/mol, which "
+        "weights undo; --features names columns, too.",
+    )
 
 
 def with_files(
@@ -69,7 +86,7 @@ def with_files(
     files = [*(files or ()), *(() if files and set_by_file(context, "trajectory") else others)]
     if not files:
         raise ValueError("Expected FILE, at least one trajectory, got none.")
-    return replace(trajectories, trajectory=files)
+    return replace(trajectories, trajectory=expanded(files))
 
 
 def check_once(files: Sequence[str], role: str) -> None:
@@ -88,8 +105,34 @@ def check_once(files: Sequence[str], role: str) -> None:
         seen[key] = file
 
 
-def read_features(trajectories: Trajectories) -> tuple[list[FloatArray], list[float]]:
-    """Return features and a temperature for each trajectory.
+def expanded(texts: Sequence[str]) -> list[str]:
+    """Return files, those that a pattern such as ``run*.xtc`` stands for in the order of numbers.
+
+    Examples
+    --------
+    >>> sorted(["run10.xtc", "run9.xtc"], key=_by_numbers)
+    ['run9.xtc', 'run10.xtc']
+    """
+    files: list[str] = []
+    for text in texts:
+        if not has_magic(text) or Path(text).exists():
+            files.append(text)
+            continue
+        matches = sorted(glob(text, recursive=True), key=_by_numbers)
+        if not matches:
+            raise FileNotFoundError(f"Expected files like {text}, found none.")
+        files += matches
+    return files
+
+
+def _by_numbers(text: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
+
+
+def read_features(
+    trajectories: Trajectories, boltzmann_constant: float | None = None
+) -> tuple[list[FloatArray], list[float], list[FloatArray] | None]:
+    """Return features, a temperature for each trajectory, and weights that undo a bias, if any.
 
     Raises
     ------
@@ -97,6 +140,61 @@ def read_features(trajectories: Trajectories) -> tuple[list[FloatArray], list[fl
         If a file or an option is wrong or missing.
     """
     files = trajectories.trajectory or []
+    check_once(files, "a trajectory")
+    others = [file for file in files if not latflow.featurizers.colvar.is_colvar(file)]
+    if files and not others:
+        return _read_colvars(trajectories, boltzmann_constant)
+    if len(others) < len(files):
+        raise ValueError(f"Expected COLVAR files alone, got them with others ({others[0]}).")
+    return *_read_unbiased(trajectories, files), None
+
+
+def _read_colvars(
+    trajectories: Trajectories, boltzmann_constant: float | None
+) -> tuple[list[FloatArray], list[float], list[FloatArray] | None]:
+    files = trajectories.trajectory or []
+    temperature = _needed(_one_each(trajectories, len(files)))
+    if trajectories.topology is not None:
+        raise ValueError("Expected --topology with trajectory files only, got it with COLVARs.")
+    if boltzmann_constant is None:
+        boltzmann_constant = latflow.units.BOLTZMANN_CONSTANT
+    data = latflow.featurizers.read_colvar(
+        files,
+        features=trajectories.features,
+        bias=trajectories.bias,
+        temperature=temperature,
+        boltzmann_constant=boltzmann_constant,
+    )
+    biases = [n for n in data.feature_names if n.endswith((".bias", ".rbias"))]
+    if biases and trajectories.features is None:
+        raise ValueError(
+            f"Expected --features or --bias with columns of a bias ({', '.join(biases)}) in "
+            f"{files[0]}, which are no features, got neither for these."
+        )
+    strides = _strides(trajectories.stride, len(files))
+    every = strides if isinstance(strides, list) else [strides] * len(files)
+    X, weights = (
+        None if rows is None else [row[::n] for row, n in zip(rows, every, strict=True)]
+        for rows in (data.trajectories, data.weights)
+    )
+    return X or [], temperature, weights
+
+
+def _check_no_bias(trajectories: Trajectories) -> None:
+    if trajectories.bias is not None:
+        raise ValueError("Expected --bias with COLVAR files only, got it with others.")
+
+
+def _needed(temperature: list[float] | None) -> list[float]:
+    if temperature is None:
+        raise ValueError("Expected --temperature, one value or one per file, got none.")
+    return temperature
+
+
+def _read_unbiased(
+    trajectories: Trajectories, files: list[str]
+) -> tuple[list[FloatArray], list[float]]:
+    _check_no_bias(trajectories)
     if len(files) == 1 and Path(files[0]).is_dir():
         _check_no_molecules(trajectories, "with a folder of features")
         data = latflow.featurizers.load_features(files[0])
@@ -104,26 +202,24 @@ def read_features(trajectories: Trajectories) -> tuple[list[FloatArray], list[fl
         if temperature is None:
             raise ValueError(f"Expected --temperature, as {files[0]} does not know it, got none.")
         return data.trajectories, temperature
-    temperature = _one_each(trajectories, len(files))
-    if temperature is None:
-        raise ValueError("Expected --temperature, one value or one per file, got none.")
-    extensions = latflow.featurizers.readers.EXTENSIONS
-    if all(Path(file).suffix in extensions for file in files):
+    temperature = _needed(_one_each(trajectories, len(files)))
+    extensions = latflow.featurizers.formats.EXTENSIONS
+    if all(latflow.featurizers.formats.format_of(file) in extensions for file in files):
         return read_molecules(trajectories).trajectories, temperature
     for file in files:
         _check_suffix(Path(file), extensions)
     _check_no_molecules(trajectories, "with arrays of features")
-    check_once(files, "a trajectory")
     arrays = [read_array(file, f"trajectory {k}", n_axes=2) for k, file in enumerate(files)]
     return arrays, temperature
 
 
 def read_molecules(trajectories: Trajectories, out: Path | None = None) -> Bunch:
     """Compute the features of trajectory files."""
-    readers, topology = latflow.featurizers.readers, trajectories.topology
+    _check_no_bias(trajectories)
+    formats, topology = latflow.featurizers.formats, trajectories.topology
     check_once(trajectories.trajectory or (), "a trajectory")
-    files = readers.check_files(trajectories.trajectory or ())
-    if topology is None and files[0].suffix not in readers.WITH_TOPOLOGY:
+    files = latflow.featurizers.readers.check_files(trajectories.trajectory or ())
+    if topology is None and formats.format_of(files[0]) not in formats.WITH_TOPOLOGY:
         raise ValueError(
             f"Expected --topology, a structure file such as a .pdb, as {files[0]} does not name "
             "its atoms, got none."
@@ -132,12 +228,27 @@ def read_molecules(trajectories: Trajectories, out: Path | None = None) -> Bunch
         files,
         topology,
         featurizer_of(trajectories.features or DEFAULT_FEATURES),
-        stride=1 if trajectories.stride is None else trajectories.stride,
+        stride=_strides(trajectories.stride, len(files)),
         out=out,
         temperature=_one_each(trajectories, len(files)),
         n_jobs=trajectories.jobs,
         progress=sys.stderr.isatty(),
+        partial=trajectories.partial,
     )
+
+
+def _strides(strides: list[int] | None, n_files: int) -> int | list[int]:
+    """Return one stride, or one for each file."""
+    if strides is None:
+        return 1
+    if len(strides) not in (1, n_files):
+        raise ValueError(
+            f"Expected --stride with one value, or one per file ({n_files}), got {len(strides)}."
+        )
+    for stride in strides:
+        if stride < 1:
+            raise ValueError(f"Expected --stride of at least 1, got {stride}.")
+    return strides[0] if len(strides) == 1 else strides
 
 
 def _one_each(trajectories: Trajectories, n_trajectories: int) -> list[float] | None:
@@ -160,7 +271,7 @@ def _check_no_molecules(trajectories: Trajectories, where: str) -> None:
 
 
 def _check_suffix(path: Path, extensions: Sequence[str]) -> None:
-    if path.suffix in extensions:
+    if latflow.featurizers.formats.format_of(path) in extensions:
         raise ValueError(
             f"Expected either trajectory files or arrays of features, got both: {path} is a "
             "trajectory."
@@ -208,7 +319,7 @@ def _load_array(path: Path) -> FloatArray:
         ) from error
     if len(arrays) != 1:
         raise ValueError(
-            f"Expected one array, or one called `features`, in {path}, got "
+            f"Expected one array, or one with the name features, in {path}, got "
             f"{', '.join(arrays) or 'none'}."
         )
     return np.asarray(arrays.popitem()[1])

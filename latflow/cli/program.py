@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -20,6 +21,12 @@ from latflow.cli.config import options_of
 KNOWN_ERRORS = (ValueError, OSError, ImportError, TypeError)
 
 PLAIN = str.maketrans({"±": "+-", "–": "-", "→": "->"})  # noqa: RUF001
+
+PARAMETER = re.compile(r"`(?:--)?(?P<quoted>\w[\w-]*)`|(?<![\w.])(?P<name>\w+)='(?P<value>\w+)'")
+OPTION_NAMES = {
+    "n_components": "components", "n_bootstraps": "bootstraps", "random_state": "seed",
+    "n_jobs": "jobs", "out": "output",
+}  # fmt: skip
 
 app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 for command in (demo.demo, featurize.featurize, fit.fit, sample.sample, report.report):
@@ -96,8 +103,29 @@ def _usage(error: Any) -> str:
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename or 'no file named'}."
-    return " ".join(str(error).split())
+    return as_options(" ".join(str(error).split()))
+
+
+def as_options(text: str) -> str:
+    """Call the parameters of the estimators in a sentence by their options.
+
+    Examples
+    --------
+    >>> as_options("Expected `n_components` to be an integer >= 1, for method='mbar', got 0.")
+    'Expected --components to be an integer >= 1, for --method mbar, got 0.'
+    """
+    program: Any = typer.main.get_command(app)
+    names = {name for command in program.commands.values() for name in options_of(command)}
+
+    def renamed(match: re.Match[str]) -> str:
+        name = match["quoted"] or match["name"]
+        option = OPTION_NAMES.get(name, name.replace("_", "-"))
+        if option not in names:
+            return match.group()
+        return f"--{option} {match['value']}" if match["value"] else f"--{option}"
+
+    return PARAMETER.sub(renamed, text)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"latflow: warning: {message}", file=sys.stderr)
+    print(f"latflow: warning: {as_options(str(message))}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -12,7 +12,7 @@ import latflow
 from latflow.cli.config import set_by_file
 from latflow.cli.energies import read_logs, with_thermostats
 from latflow.cli.fit import Fitting, Model, extrapolates, fitted, print_populations
-from latflow.cli.inputs import ARRAYS, Trajectories
+from latflow.cli.inputs import ARRAYS, Trajectories, expanded
 
 
 def report(
@@ -45,7 +45,8 @@ def report(
     latflow._validation.import_extra("matplotlib.figure", "plot")
     if model is not None:  # named by hand: nothing counts of what a file says about fitting
         by_file = [n for n in ("trajectory", "temperature") if set_by_file(context, n)]
-        trajectories = replace(trajectories, **dict.fromkeys(by_file))
+        nothing: dict[str, Any] = dict.fromkeys(by_file)
+        trajectories = replace(trajectories, **nothing)
         save = None if set_by_file(context, "save") else save
     if (model is None) == (trajectories.trajectory is None):
         raise ValueError("Expected either MODEL or --trajectory, got both or none of them.")
@@ -67,7 +68,8 @@ def report(
 
 
 def _loaded(file: str) -> Model:
-    if Path(file).suffix in (*latflow.featurizers.readers.EXTENSIONS, *ARRAYS):
+    formats = latflow.featurizers.formats
+    if formats.format_of(file) in (*formats.EXTENSIONS, *ARRAYS):
         raise ValueError(
             f"Expected MODEL, a file that `latflow fit` wrote, got {file}: trajectories go behind "
             "--trajectory."
@@ -78,13 +80,14 @@ def _loaded(file: str) -> Model:
 
 def _fitted(trajectories: Trajectories, fitting: Fitting, at: Sequence[float]) -> Model:
     """Fit a model that reaches all temperatures asked for."""
+    trajectories = replace(trajectories, trajectory=expanded(trajectories.trajectory or ()))
     if trajectories.temperature is None and fitting.boltzmann_constant is None:
         trajectories = with_thermostats(trajectories, read_logs(fitting.energy))
     check = latflow._validation.check_temperature
     asked = {check(t, "--at") for t in at}
     simulated = {check(t, "--temperature") for t in trajectories.temperature or ()}
     if asked and simulated and not extrapolates(simulated, fitting):
-        if asked != simulated:
+        if not asked & simulated:
             raise ValueError(
                 f"Expected --at {min(simulated):g}, the simulated temperature, got "
                 f"{', '.join(f'{t:g}' for t in at)}: others need a second simulation."

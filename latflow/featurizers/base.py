@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from latflow._validation import whole_or_nothing
+from latflow._validation import heard, whole_or_nothing
+from latflow.featurizers.bonds import with_links
 from latflow.featurizers.topology import (
     atom_labels,
     check_topology,
@@ -96,7 +97,7 @@ class Featurizer(TransformerMixin, BaseEstimator):
             selection that is empty or cannot be read, an unknown option.
         """
         with whole_or_nothing(self):
-            topology = find_topology(X)
+            topology = with_links(find_topology(X), X)
             self.feature_names_ = self._learn(topology, X)
             self.topology_ = topology
         return self
@@ -187,7 +188,7 @@ class Featurizer(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If no class has the manifest's name, or the manifest is of an older version, which
-            kept neither topology nor parameters.
+            kept neither topology nor parameters, or took torsions across the gaps of a chain.
         """
         if not {"topology", "parameters"} <= manifest.keys():
             raise ValueError(
@@ -195,7 +196,14 @@ class Featurizer(TransformerMixin, BaseEstimator):
                 "run featurize again."
             )
         topology = topology_from_json(manifest["topology"])
-        return Featurizer._of_recipe(manifest, topology).fit(topology)
+        with heard():  # what was left out has been said
+            featurizer = Featurizer._of_recipe(manifest, topology).fit(topology)
+        if featurizer.feature_names_ != manifest.get("feature_names", featurizer.feature_names_):
+            raise ValueError(
+                "Expected a manifest whose features this version makes, got one that counts other "
+                "residues as bonded (across a gap of a chain): run featurize again."
+            )
+        return featurizer
 
     def _recipe(self) -> dict[str, Any]:
         """Return the class and its parameters, from which :meth:`_of_recipe` makes it anew."""

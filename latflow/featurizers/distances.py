@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import product
+from math import comb
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from latflow._blocks import blocks_of_rows
 from latflow._typing import BoolArray, IntArray
 from latflow._validation import check_count, check_option, check_positive
 from latflow.featurizers.base import Features, Featurizer, Structures
+from latflow.featurizers.bonds import stretches
 from latflow.featurizers.topology import (
     atom_labels,
     check_atom_indices,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 SCHEMES = ("ca", "closest-heavy")
 FEWEST_FRAMES = 16  # at a time, as mdtraj checks all pairs anew in every call
+PAIRS_AT_ONCE = 2**20  # of atoms, whose distances in some frames are held
+MOST_BYTES = 4e9  # of lists of pairs
+BYTES_PER_FEATURE, BYTES_PER_PAIR, BYTES_PER_NEIGHBOUR = 200, 8, 60
 LARGEST_DENSE = 64  # atoms, up to which a dense matrix sums their pairs faster than a sparse one
 
 PairArray = NDArray[np.int32]
@@ -45,11 +49,13 @@ class _Pairs(Featurizer):
         *,
         scheme: str = "ca",
         min_separation: int = 3,
+        ligands: str | ArrayLike | None = None,
         periodic: bool = True,
     ) -> None:
         self.atoms = atoms
         self.scheme = scheme
         self.min_separation = min_separation
+        self.ligands = ligands
         self.periodic = periodic
 
     def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
@@ -57,15 +63,17 @@ class _Pairs(Featurizer):
         check_option(self.scheme, "scheme", SCHEMES)
         separation = check_count(self.min_separation, "min_separation", minimum=0)
         self.starts_: IntArray | None = None
+        ligands = self._ligands(topology)
         if self.atoms is None:
             labels = residue_labels(topology)
-            atoms = _atoms_of_residues(topology, self.scheme)
+            atoms = _atoms_of_residues(topology, self.scheme, ligands)
+            counts = np.array([len(one) for one in atoms.values()])
+            check_room(comb(len(counts), 2), int(counts.sum() ** 2 - (counts**2).sum()) // 2)
             named = _all_pairs(np.array(list(atoms), dtype=np.int64))
             named = named[_are_apart(topology, named, separation)]
-            groups = [[*product(atoms[a], atoms[b])] for a, b in named.tolist()]
-            self.pairs_ = np.array([pair for group in groups for pair in group], dtype=np.int32)
+            self.pairs_, starts = _pairs_between(atoms, named)
             if self.scheme != "ca":
-                self.starts_ = np.cumsum([0, *map(len, groups)])[:-1]
+                self.starts_ = starts
         else:
             labels = atom_labels(topology)
             named = _pairs_of_atoms(topology, self.atoms, separation)
@@ -75,7 +83,18 @@ class _Pairs(Featurizer):
                 f"Expected pairs of atoms, got none at least min_separation={separation} residues "
                 f"apart for atoms={self.atoms!r}, scheme={self.scheme!r}."
             )
-        return [f"{self.prefix}_{labels[i]}_{labels[j]}" for i, j in named]
+        pairs = zip(*named.T.tolist(), strict=True)
+        return [f"{self.prefix}_{labels[i]}_{labels[j]}" for i, j in pairs]
+
+    def _ligands(self, topology: mdtraj.Topology) -> IntArray:
+        if self.ligands is None:
+            return np.empty(0, np.int64)
+        if self.scheme == "ca" or self.atoms is not None:
+            raise ValueError(
+                "Expected `ligands` with scheme='closest-heavy' and without `atoms`, got it with "
+                f"scheme={self.scheme!r}, atoms={self.atoms!r}."
+            )
+        return select_atoms(topology, self.ligands, "ligands")
 
     def _compute(self, X: mdtraj.Trajectory) -> Features:
         """Return distances in nm, the least over the atom pairs of each feature."""
@@ -83,8 +102,18 @@ class _Pairs(Featurizer):
 
         if self.starts_ is None:
             return np.asarray(compute_distances(X, self.pairs_, periodic=self.periodic))
-        closest = partial(np.minimum.reduceat, indices=self.starts_, axis=1)
-        return in_blocks(X, self.pairs_, self.periodic, closest, len(self.starts_))
+        features = np.empty((X.n_frames, len(self.starts_)), np.float32)
+        ends = np.append(self.starts_[1:], len(self.pairs_))
+        first = 0
+        while first < len(ends):
+            last = int(np.searchsorted(ends, self.starts_[first] + PAIRS_AT_ONCE, side="right"))
+            last = max(last, first + 1)
+            pairs = self.pairs_[self.starts_[first] : ends[last - 1]]
+            starts = self.starts_[first:last] - self.starts_[first]
+            closest = partial(np.minimum.reduceat, indices=starts, axis=1)
+            features[:, first:last] = in_blocks(X, pairs, self.periodic, closest, len(starts))
+            first = last
+        return features
 
 
 class Distances(_Pairs):
@@ -100,7 +129,11 @@ class Distances(_Pairs):
         heavy atoms. The latter also takes nucleotides.
     min_separation : int, default=3
         Least distance along the chain, in residues, of the atoms of a pair, unless pairs are
-        named by their indices. Residues of different chains are always far enough apart.
+        named by their indices. Residues that no bond joins, of different chains and on the two
+        sides of a gap, are always far enough apart.
+    ligands : str or array_like of int, optional
+        Selection in mdtraj's language, or indices: the residues of these atoms are paired by
+        closest-heavy, too, as in "resname LIG"; otherwise only those with a C-alpha atom or a base.
     periodic : bool, default=True
         Take the nearest periodic image where the trajectory has a unit cell.
 
@@ -148,6 +181,8 @@ class Contacts(_Pairs):
     exponent : int, default=6
         n; with 6 this is PLUMED's rational function with NN=6, MM=12.
     min_separation : int, default=3
+    ligands : str or array_like of int, optional
+        As in :class:`Distances`.
     periodic : bool, default=True
 
     Attributes
@@ -171,9 +206,16 @@ class Contacts(_Pairs):
         r0: float = 0.45,
         exponent: int = 6,
         min_separation: int = 3,
+        ligands: str | ArrayLike | None = None,
         periodic: bool = True,
     ) -> None:
-        super().__init__(atoms, scheme=scheme, min_separation=min_separation, periodic=periodic)
+        super().__init__(
+            atoms,
+            scheme=scheme,
+            min_separation=min_separation,
+            ligands=ligands,
+            periodic=periodic,
+        )
         self.r0 = r0
         self.exponent = exponent
 
@@ -250,6 +292,7 @@ class CoordinationNumbers(Featurizer):
         n_atoms = len(self.atoms_)
         if n_atoms < 2:
             raise ValueError(f"Expected `atoms` to select at least two atoms, got {n_atoms}.")
+        check_room(comb(n_atoms, 2), each=BYTES_PER_NEIGHBOUR)
         i, j = np.triu_indices(n_atoms, 1)
         self.pairs_ = _all_pairs(self.atoms_).astype(np.int32)
         row = np.arange(len(i))
@@ -298,12 +341,45 @@ def in_blocks(
 
     cells = X.unitcell_vectors if periodic else None
     features = np.empty((X.n_frames, n_features), np.float32)
-    for rows in blocks_of_rows(X.n_frames, len(pairs), fewest=FEWEST_FRAMES):
+    fewest = int(np.clip(FEWEST_FRAMES * PAIRS_AT_ONCE // max(1, len(pairs)), 1, FEWEST_FRAMES))
+    for rows in blocks_of_rows(X.n_frames, len(pairs), fewest=fewest):
         cell = None if cells is None else cells[rows]
         features[rows] = reduce(
             compute_distances_core(X.xyz[rows], pairs, unitcell_vectors=cell, periodic=periodic)
         )
     return features
+
+
+def check_room(n_named: int, n_pairs: int = 0, each: int = BYTES_PER_FEATURE) -> None:
+    """Raise where named pairs, and the pairs of atoms that they are made of, exceed memory."""
+    n_bytes = n_named * each + n_pairs * BYTES_PER_PAIR
+    if n_bytes > MOST_BYTES:
+        raise ValueError(
+            f"Expected pairs that fit into {MOST_BYTES / 1e9:g} GB, got {max(n_named, n_pairs):,} "
+            f"pairs, about {n_bytes / 1e9:,.0f} GB: select fewer atoms, as in atoms='name CA'."
+        )
+
+
+def _pairs_between(atoms: dict[int, list[int]], named: IntArray) -> tuple[PairArray, IntArray]:
+    """Return all pairs of an atom of one residue and one of another, and where each two start."""
+    numbers = np.array(list(atoms))
+    counts = np.array([len(one) for one in atoms.values()], dtype=np.int64)
+    flat = np.array([atom for one in atoms.values() for atom in one], dtype=np.int32)
+    one, other = np.searchsorted(numbers, named).T
+    sizes = counts[one] * counts[other]
+    starts = np.cumsum(sizes) - sizes
+    pairs = np.empty((int(sizes.sum()), 2), np.int32)
+    rows = np.searchsorted(one, np.arange(len(numbers) + 1))
+    done = 0
+    for k, atoms_of_one in enumerate(atoms.values()):
+        partners = np.zeros(len(numbers), bool)
+        partners[other[rows[k] : rows[k + 1]]] = True
+        others = flat[np.repeat(partners, counts)]
+        block = pairs[done : done + len(others) * counts[k]].reshape(len(others), counts[k], 2)
+        block[:, :, 0] = atoms_of_one
+        block[:, :, 1] = others[:, None]
+        done += block.shape[0] * block.shape[1]
+    return pairs, starts
 
 
 def _all_pairs(numbers: IntArray) -> IntArray:
@@ -313,11 +389,14 @@ def _all_pairs(numbers: IntArray) -> IntArray:
 def _pairs_of_atoms(topology: mdtraj.Topology, atoms: Atoms, separation: int) -> IntArray:
     """Return atom pairs of one selection, between two, or as their indices say."""
     if isinstance(atoms, str):
-        pairs = _all_pairs(select_atoms(topology, atoms, "atoms"))
+        chosen = select_atoms(topology, atoms, "atoms")
+        check_room(comb(len(chosen), 2))
+        pairs = _all_pairs(chosen)
     elif isinstance(atoms, list | tuple) and all(isinstance(atom, str) for atom in atoms):
         if len(atoms) != 2:
             raise ValueError(f"Expected `atoms` to hold two selections, got {len(atoms)}.")
         one, other = (select_atoms(topology, str(atom), "atoms") for atom in atoms)
+        check_room(len(one) * len(other))
         pairs = np.stack(np.meshgrid(one, other, indexing="ij"), axis=-1).reshape(-1, 2)
         pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
     else:
@@ -335,21 +414,25 @@ def _pairs_of_atoms(topology: mdtraj.Topology, atoms: Atoms, separation: int) ->
 
 
 def _are_apart(topology: mdtraj.Topology, residues: IntArray, separation: int) -> BoolArray:
-    """Whether pairs of residues are in different chains, or far enough apart along one."""
-    chains = np.array([residue.chain.index for residue in topology.residues])[residues]
+    """Whether pairs of residues are in different molecules, or far enough apart along one."""
+    stretch = stretches(topology)
     far = np.abs(residues[:, 0] - residues[:, 1]) >= separation
-    return np.asarray(far | (chains[:, 0] != chains[:, 1]))
+    return np.asarray(far | (stretch[residues[:, 0]] != stretch[residues[:, 1]]))
 
 
-def _atoms_of_residues(topology: mdtraj.Topology, scheme: str) -> dict[int, list[int]]:
+def _atoms_of_residues(
+    topology: mdtraj.Topology, scheme: str, ligands: IntArray
+) -> dict[int, list[int]]:
     """Return atoms of residues: C-alpha, or all heavy ones where there is one or a base."""
     chosen = {}
+    also = {topology.atom(k).residue.index for k in ligands.tolist()}
     for residue in topology.residues:
         atoms = [(a.index, a.name, a.element and a.element.symbol) for a in residue.atoms]
         # a calcium ion is also named CA
         carbons = [k for k, name, symbol in atoms if name == "CA" and symbol in (None, "C", "VS")]
         if scheme == "ca" and carbons:
             chosen[residue.index] = carbons[:1]
-        elif scheme != "ca" and (carbons or residue.is_nucleic):
-            chosen[residue.index] = [k for k, _, symbol in atoms if symbol != "H"]
+        elif scheme != "ca" and (carbons or residue.is_nucleic or residue.index in also):
+            heavy = [k for k, _, symbol in atoms if symbol != "H"]
+            chosen |= {residue.index: heavy} if heavy else {}
     return chosen

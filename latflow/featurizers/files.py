@@ -17,16 +17,16 @@ from tqdm import tqdm
 from latflow._validation import check_count, check_per_trajectory, warn
 from latflow._writing import replacing
 from latflow.featurizers.base import Features, Featurizer
+from latflow.featurizers.formats import CorruptFile
 from latflow.featurizers.manifest import Manifest, Record, checksum, write_array
 from latflow.featurizers.readers import (
-    CorruptFile,
     FilePath,
+    Times,
     Topology,
     check_atoms_and_times,
     check_files,
     chunks_of,
     read_topology,
-    time_error,
 )
 from latflow.featurizers.topology import check_topology, find_topology
 from latflow.trajectories.features import FeatureList
@@ -51,12 +51,13 @@ def featurize(
     topology: Topology | None,
     featurizer: Featurizer,
     *,
-    stride: int = 1,
+    stride: int | Sequence[int] = 1,
     chunk: int | None = None,
     out: FilePath | None = None,
     temperature: float | Sequence[float] | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
+    partial: bool = False,
 ) -> Bunch:
     """Compute the features of trajectory files, which may be larger than memory.
 
@@ -67,14 +68,15 @@ def featurize(
     Parameters
     ----------
     paths : path or sequence of path
-        Files ending in .xtc, .dcd, .trr, .nc, .h5 or .pdb. A .pdb is read whole.
+        Files ending in .xtc, .trr, .dcd, .nc, .h5, .pdb, .pdb.gz, .cif, .gro, .mdcrd, .rst7,
+        .ncrst or .lammpstrj (of real units), in upper case too. A .pdb, .cif or .gro is read whole.
     topology : path, mdtraj.Topology, mdtraj.Trajectory, or None
         None takes that of the first file, where that is a .pdb or .h5.
     featurizer : featurizer
         One that is fitted is used as it is, another is fitted to the topology (with its
         coordinates, where it is a structure).
-    stride : int, default=1
-        Take every stride-th frame.
+    stride : int or sequence of int, default=1
+        Take every stride-th frame, of all files or of each.
     chunk : int, optional
         Frames held at a time; about 16 MB of coordinates if not given.
     out : path, optional
@@ -86,15 +88,18 @@ def featurize(
         Files read at a time, through joblib and its current backend (Dask, too).
     progress : bool, default=False
         Show a progress bar.
+    partial : bool, default=False
+        Take the frames before the end of files that are cut off or still written, and say how
+        many they are. Such files are read a frame at a time.
 
     Returns
     -------
     data : Bunch
         ``trajectories`` (:class:`~latflow.trajectories.features.FeatureList` of arrays of float32
         (n_frames_i, n_features), with `out` read-only memory maps; its ``manifest`` says how they
-        were made), ``temperature`` (list of floats, or None), ``time_step`` (between the frames
-        kept, in ps; None where no file holds times, as .dcd and .pdb do not), ``feature_names``,
-        ``paths`` and ``stride``.
+        were made), ``temperature`` (list of floats, or None), ``time_step`` (median
+        gap between the frames kept, in ps; None where no file holds times, as .pdb and most .dcd
+        do not), ``feature_names``, ``paths`` and ``stride``.
 
     Raises
     ------
@@ -111,26 +116,31 @@ def featurize(
     Warns
     -----
     UserWarning
-        If the times in a file are not evenly spaced.
+        If the times in a file are not evenly spaced, or frames repeat the one before at the same
+        time, as where files were joined: these are left out. If a PDB file has alternate
+        locations, of which the first counts.
     """
     files = check_files(paths)
     temperatures = check_per_trajectory(temperature, len(files), "temperature")
-    check_count(stride, "stride")
+    strides = per_file(stride, len(files))
     if chunk is not None:
         check_count(chunk, "chunk")
     featurizer = _fitted(featurizer, topology, files[0])
-    step = check_atoms_and_times(files, featurizer.topology_.n_atoms)
-    settings = featurizer.manifest() | {"stride": stride}
+    step = check_atoms_and_times(files, featurizer.topology_.n_atoms, strides)
+    settings = featurizer.manifest() | {
+        "stride": strides[0] if len(set(strides)) == 1 else list(strides)
+    }
     manifest = None if out is None else Manifest.open(_folder(out), settings)
-    job = _Job(featurizer, stride, chunk, None if step is None else step * stride, manifest)
-    tasks = [delayed(job)(k, *each) for k, each in enumerate(zip(files, temperatures, strict=True))]
+    job = _Job(featurizer, chunk, step, manifest, partial)
+    each = zip(files, strides, temperatures, strict=True)
+    tasks = [delayed(job)(k, *one) for k, one in enumerate(each)]
     parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     results: dict[int, _Result] = {}
     with tqdm(total=len(files), unit="file", desc="featurize", disable=not progress) as bar:
         for number, result in parallel(tasks):
             results[number] = result
-            if result.gaps:
-                warn(f"The times in {files[number]} are not evenly spaced: {result.gaps[0]}.")
+            for sentence in result.said:
+                warn(sentence)
             if manifest is not None and result.record is not None:
                 manifest.write(files, {k: r.record for k, r in results.items()}, job.time_step)
             bar.update()
@@ -203,7 +213,7 @@ class _Result:
 
     record: Record | None = None
     array: Features | None = None
-    gaps: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     error: str = ""
 
     def features(self, manifest: Manifest | None) -> Features | None:
@@ -217,51 +227,54 @@ class _Job:
     """How to read a file; sent to the processes that do."""
 
     featurizer: Featurizer
-    stride: int
     chunk: int | None
     time_step: float | None  # between the frames kept, in ps
     manifest: Manifest | None
+    partial: bool
 
-    def __call__(self, number: int, file: Path, temperature: float | None) -> tuple[int, _Result]:
+    def __call__(
+        self, number: int, file: Path, stride: int, temperature: float | None
+    ) -> tuple[int, _Result]:
         """Return the number of the task, and its result."""
-        gaps: list[str] = []
+        said: list[str] = []
         try:
             if self.manifest is None:
-                return number, _Result(array=np.concatenate([*self._blocks(file, gaps)]), gaps=gaps)
-            record = self.manifest.finished(file) or self._store(file, gaps, self.manifest)
+                array = np.concatenate([*self._blocks(file, stride, said)])
+                return number, _Result(array=array, said=said)
+            record = self.manifest.finished(file, stride)
+            record = record or self._store(file, stride, said, self.manifest)
             source, seen = os.path.abspath(file), file.stat().st_mtime_ns
             record = replace(record, source=source, mtime_ns=seen, temperature=temperature)
-            return number, _Result(record, gaps=gaps)
+            return number, _Result(record, said=said)
         except CorruptFile as error:
             return number, _Result(error=str(error))
 
-    def _blocks(self, file: Path, gaps: list[str]) -> Iterator[Features]:
-        """Yield features chunk by chunk; note in `gaps` where times do not go on evenly."""
-        done, times = 0, np.empty(0)
+    def _blocks(self, file: Path, stride: int, said: list[str]) -> Iterator[Features]:
+        """Yield features chunk by chunk; note in `said` what is odd about the file."""
+        cut: list[str] | None = [] if self.partial else None
+        times = Times(file, self.time_step)
+        done = 0
         topology = self.featurizer.topology_
-        for frames in chunks_of(file, topology, stride=self.stride, chunk=self.chunk):
-            times = np.r_[times[-1:], frames.time]
-            if self.time_step is not None:
-                steps = np.diff(times)
-                wrong = np.abs(steps - self.time_step) > time_error(times) + 1e-3 * self.time_step
-                gaps += [
-                    f"{steps[k]:g} ps instead of {self.time_step:g} ps before {times[k + 1]:g} ps"
-                    for k in np.flatnonzero(wrong)[:1]
-                ]
+        for chunk in chunks_of(file, topology, stride=stride, chunk=self.chunk, cut=cut):
+            frames = times.without_repeats(chunk)
             features = np.asarray(self.featurizer.transform(frames))
             wrong = ~np.isfinite(features).all(axis=1)
             if wrong.any():
                 raise CorruptFile(f"features that are no numbers at frame {done + wrong.argmax()}")
             done += len(features)
             yield features
+        said += times.said()
+        if cut:
+            said.append(f"{file} is cut off ({cut[0]}): {done} frames before its end are taken.")
 
-    def _store(self, file: Path, gaps: list[str], manifest: Manifest) -> Record:
+    def _store(self, file: Path, stride: int, said: list[str], manifest: Manifest) -> Record:
         digest, status = checksum(file), file.stat()
-        name = manifest.array_name(file, digest)
+        name = manifest.array_name(file, digest, stride)
         width = len(self.featurizer.feature_names_)
         with replacing(manifest.folder / name) as unfinished, unfinished.open("wb") as stream:
-            frames = write_array(stream, self._blocks(file, gaps), width)
-        return Record(str(file), digest, status.st_size, status.st_mtime_ns, frames, name)
+            frames = write_array(stream, self._blocks(file, stride, said), width)
+        size, changed = status.st_size, status.st_mtime_ns
+        return Record(str(file), digest, size, changed, frames, name, stride=stride)
 
 
 def _bunch(
@@ -280,6 +293,17 @@ def _bunch(
         paths=list(paths),
         stride=settings["stride"],
     )
+
+
+def per_file(stride: object, n_files: int) -> list[int]:
+    """Return a stride for each file, from one for all or one each."""
+    strides = list(stride) if isinstance(stride, list | tuple | np.ndarray) else [stride] * n_files
+    if len(strides) != n_files:
+        raise ValueError(
+            f"Expected `stride` to hold one number, or one per file ({n_files}), got "
+            f"{len(strides)}."
+        )
+    return [check_count(one, "stride") for one in strides]
 
 
 def _fitted(featurizer: object, topology: Topology | None, first: Path) -> Featurizer:

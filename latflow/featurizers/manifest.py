@@ -35,6 +35,8 @@ class Record:
     frames : int
     array : str
     temperature : float or None
+    stride : int or None
+        None in folders of older versions, which had one for all.
     """
 
     source: str
@@ -44,6 +46,7 @@ class Record:
     frames: int
     array: str
     temperature: float | None = None
+    stride: int | None = None
 
 
 @dataclass
@@ -128,10 +131,11 @@ class Manifest:
         with replacing(self.folder / NAME) as unfinished:
             unfinished.write_bytes(json.dumps(content).encode())
 
-    def finished(self, source: Path) -> Record | None:
+    def finished(self, source: Path, stride: int) -> Record | None:
         """Return the record of a file with this content, if its array is still there."""
         path, status = os.path.abspath(source), source.stat()
-        records = [record for record in self.records if record.size == status.st_size]
+        size = status.st_size
+        records = [r for r in self.records if r.size == size and r.stride in (None, stride)]
         for record in records:
             same_file = (record.source, record.mtime_ns) == (path, status.st_mtime_ns)
             if same_file and self.load(record) is not None:
@@ -154,9 +158,9 @@ class Manifest:
         for extension in (".npy", ".json"):
             clear_unfinished(self.folder, extension)
 
-    def array_name(self, source: Path, digest: str) -> str:
+    def array_name(self, source: Path, digest: str, stride: int) -> str:
         """Return a name that content and settings determine."""
-        key = f"{digest}{self.settings['fingerprint']}{self.settings['stride']}"
+        key = f"{digest}{self.settings['fingerprint']}{stride}"
         return f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from latflow._blocks import blocks_of_rows
 from latflow._typing import BoolArray, IntArray
 from latflow.featurizers.base import Features, Featurizer, Structures
+from latflow.featurizers.boxes import Whole, say_broken, whole
 from latflow.featurizers.topology import atom_labels, check_topology, check_trajectory, select_atoms
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class AlignedPositions(Featurizer):
         Atoms that are superposed, by least squares; `atoms` if None.
     reference : mdtraj.Trajectory or None, default=None
         Its first frame is the reference; if None, that of the (first) trajectory of `fit`.
+    periodic : bool, default=True
+        Make molecules whole where the trajectory has a unit cell and the topology has bonds; of
+        several molecules, each goes to the image nearest to the first one.
 
     Attributes
     ----------
@@ -45,9 +49,14 @@ class AlignedPositions(Featurizer):
         By `fit`, for fewer than three atoms to superpose, a Topology without `reference`, or a
         reference of another topology.
 
+    Warns
+    -----
+    UserWarning
+        If atoms that follow each other are over half a box apart and the topology has no bonds.
+
     Notes
     -----
-    Unit: nm. Molecules must be whole: periodic images are not looked for.
+    Unit: nm.
     """
 
     unit = "nm"
@@ -58,10 +67,12 @@ class AlignedPositions(Featurizer):
         *,
         align: str | ArrayLike | None = None,
         reference: mdtraj.Trajectory | None = None,
+        periodic: bool = True,
     ) -> None:
         self.atoms = atoms
         self.align = align
         self.reference = reference
+        self.periodic = periodic
 
     def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
         self.atoms_ = select_atoms(topology, self.atoms, "atoms")
@@ -72,11 +83,14 @@ class AlignedPositions(Featurizer):
                 f"Expected `{name}` to select at least three atoms to superpose, "
                 f"got {len(self.align_)}."
             )
-        self.reference_ = self._reference_frame(topology, X)[self.align_]
+        used = np.union1d(self.atoms_, self.align_)
+        self.whole_ = Whole.of(topology, used)
+        reference = self._whole(self._reference_frame(topology, X), slice(0, 1))[0]
+        self.reference_ = reference[np.searchsorted(used, self.align_)]
         labels = atom_labels(topology)
         return [f"{axis}_{labels[k]}" for k in self.atoms_ for axis in "xyz"]
 
-    def _reference_frame(self, topology: mdtraj.Topology, X: Structures) -> Features:
+    def _reference_frame(self, topology: mdtraj.Topology, X: Structures) -> mdtraj.Trajectory:
         source: Any = X[0] if isinstance(X, list) else X
         if self.reference is not None:
             source = check_trajectory(self.reference)
@@ -86,15 +100,23 @@ class AlignedPositions(Featurizer):
                 "Expected `reference`, or a trajectory to fit on, for the structure to superpose "
                 "on: a topology has no coordinates."
             )
-        return np.array(source.xyz[0], np.float32)
+        return source[:1]
+
+    def _whole(self, X: mdtraj.Trajectory, rows: slice) -> Features:
+        """Return the atoms that are used, in whole molecules."""
+        if self.periodic:
+            return whole(X, rows, self.whole_)
+        # an index array would give frames that mdtraj has to lay out anew
+        return np.take(X.xyz[rows], self.whole_.atoms[self.whole_.places], axis=1)
 
     def _compute(self, X: mdtraj.Trajectory) -> Features:
         used = np.union1d(self.atoms_, self.align_)
         kept, aligned = np.searchsorted(used, self.atoms_), np.searchsorted(used, self.align_)
+        if self.periodic:
+            say_broken(X, used, self.topology_)
         features = np.empty((X.n_frames, 3 * len(kept)), np.float32)
         for rows in blocks_of_rows(X.n_frames, 3 * len(used)):
-            # an index array would give frames that mdtraj has to lay out anew
-            xyz = np.take(X.xyz[rows], used, axis=1)
+            xyz = self._whole(X, rows)
             moved = _superpose(xyz, aligned, self.reference_)
             features[rows] = _atoms_of(moved, kept).reshape(len(xyz), -1)
         return features

@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from itertools import takewhile
+from contextlib import nullcontext, suppress
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.io import netcdf_file
 
-from latflow._typing import FloatArray
-from latflow._validation import import_extra, muted
+from latflow._typing import BoolArray, FloatArray, IntArray
+from latflow._validation import warn
+from latflow.featurizers.containment import contained
+from latflow.featurizers.formats import (
+    EXTENSIONS,
+    SEEKABLE,
+    TOPOLOGIES,
+    WHOLE,
+    WITH_TIMES,
+    WITH_TOPOLOGY,
+    CorruptFile,
+    alternate_locations,
+    check_libraries,
+    check_whole,
+    dcd_header,
+    described,
+    format_of,
+    load_topology,
+    load_whole,
+    opened,
+    reading,
+    whole_part,
+)
 
 if TYPE_CHECKING:
     import mdtraj
 
 
-EXTENSIONS = (".xtc", ".dcd", ".trr", ".nc", ".h5", ".pdb")
-NETCDF_HINT = ".*'netCDF4' Python package is not"  # a faster library, at every file
-WITH_TOPOLOGY = (".h5", ".pdb")
-WITH_COORDINATES = (".pdb", ".gro", ".h5", ".cif")
-WITH_TIMES = (".xtc", ".trr", ".nc", ".h5")
 BYTES_PER_CHUNK = 16_000_000  # of coordinates, before anything is computed from them
 MOST_FRAMES = 10_000
+FIRST_FRAMES = 33  # whose median gap is the time step
 
 FilePath: TypeAlias = str | os.PathLike[str]
 Topology: TypeAlias = "FilePath | mdtraj.Topology | mdtraj.Trajectory"
-
-
-class CorruptFile(Exception):
-    """A file, or its rest, cannot be read; the message says why."""
 
 
 def check_files(
@@ -44,12 +56,11 @@ def check_files(
     if not files:
         raise ValueError("Expected at least one file, got none.")
     for file in files:
-        if extensions and file.suffix not in extensions:
+        if extensions and format_of(file) not in extensions:
             raise ValueError(f"Expected a file ending in {', '.join(extensions)}, got {file}.")
         if not file.is_file():
             raise FileNotFoundError(f"Expected an existing file, got {file}.")
-    if any(file.suffix == ".h5" for file in files):
-        import_extra("tables", "h5")
+    check_libraries(files)
     return files
 
 
@@ -61,11 +72,14 @@ def read_topology(topology: Topology | None, first: Path) -> mdtraj.Topology | m
     topology : path, mdtraj.Topology, mdtraj.Trajectory, or None
         None takes that of the file `first`.
     first : Path
-    """
-    import mdtraj
 
+    Warns
+    -----
+    UserWarning
+        If a PDB file has atoms at several places, of which the first counts.
+    """
     if topology is None:
-        if first.suffix not in WITH_TOPOLOGY:
+        if format_of(first) not in WITH_TOPOLOGY:
             raise ValueError(
                 f"Expected `topology` (a structure file or an mdtraj.Topology) for {first}, which "
                 "does not name its atoms, got None."
@@ -74,18 +88,40 @@ def read_topology(topology: Topology | None, first: Path) -> mdtraj.Topology | m
     if not isinstance(topology, str | os.PathLike):
         return topology
     (file,) = check_files(topology, ())
-    try:
-        if file.suffix in WITH_COORDINATES:
-            return mdtraj.load_frame(str(file), 0)
-        return mdtraj.load_topology(str(file))
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    kind = format_of(file)
+    if kind not in TOPOLOGIES:
         raise ValueError(
-            f"Expected `topology` to be a file that mdtraj can read, got {file}: {_line(error)}."
+            f"Expected `topology` in a format that names atoms ({', '.join(TOPOLOGIES)}), "
+            f"got {file}."
+        )
+    try:
+        if kind == ".h5":
+            return next(contained(lambda: [load_topology(file)]))
+        structure = load_topology(file)
+    except CorruptFile as error:
+        raise ValueError(
+            f"Expected `topology` that mdtraj can read, got {file}, which it cannot read as "
+            f"{described(file)} ({error}): write it anew with the program it came from, or take "
+            f"a file of another format ({', '.join(sorted(set(TOPOLOGIES) - {kind}))})."
         ) from error
+    say_alternate_locations(file)
+    return structure
 
 
-def check_atoms_and_times(files: Sequence[Path], n_atoms: int) -> float | None:
-    """Look at the first frames of all files; return the time, in ps, from one to the next.
+def say_alternate_locations(file: Path) -> None:
+    """Warn where a PDB file has atoms at several places."""
+    if names := alternate_locations(file):
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        warn(
+            f"{file} has alternate locations ({', '.join(names[:3])}{more}): the first of each "
+            "atom is taken."
+        )
+
+
+def check_atoms_and_times(
+    files: Sequence[Path], n_atoms: int, strides: Sequence[int]
+) -> float | None:
+    """Look at the first frames of all files; return the time, in ps, between those to be kept.
 
     Files that cannot be read are passed over, and so are the times of formats without times.
 
@@ -95,15 +131,17 @@ def check_atoms_and_times(files: Sequence[Path], n_atoms: int) -> float | None:
         If a file has another number of atoms, or files differ in the time between frames.
     """
     steps = []
-    for file in files:
-        with suppress(CorruptFile):
-            n_in_file, times = _head(file)
-            if n_in_file != n_atoms:
-                raise ValueError(
-                    f"Expected {n_atoms} atoms, as in the topology, got {n_in_file} in {file}."
-                )
-            if len(times) > 1 and times[1] > times[0]:
-                steps.append((file, float(times[1] - times[0]), time_error(times)))
+    for file, stride, head in zip(files, strides, _heads(files, n_atoms), strict=True):
+        if head is None:
+            continue
+        n_in_file, times = head
+        if n_in_file != n_atoms:
+            raise ValueError(
+                f"Expected {n_atoms} atoms, as in the topology, got {n_in_file} in {file}."
+            )
+        gaps = np.diff(times)
+        if len(gaps) and np.median(gaps) > 0:
+            steps.append((file, stride * float(np.median(gaps)), stride * time_error(times)))
     return common_step(steps, " ps")
 
 
@@ -139,69 +177,260 @@ def time_error(times: ArrayLike) -> float:
     return float(2 * np.spacing(np.float32(np.abs(times).max())) + 1e-6 * np.ptp(times))
 
 
-def _head(file: Path) -> tuple[int, Sequence[float]]:
-    """Return the number of atoms, and the first two frames' times where the format has them."""
-    import mdtraj
+def _heads(files: Sequence[Path], n_atoms: int) -> Iterator[tuple[int, FloatArray] | None]:
+    """Yield what :func:`_head` says of each file, None where it cannot be read."""
 
-    if file.suffix == ".pdb":
-        with file.open(errors="replace") as lines:
-            model = takewhile(lambda line: not line.startswith("ENDMDL"), lines)
-            return sum(line.startswith(("ATOM", "HETATM")) for line in model), ()
-    with _reading(), mdtraj.open(str(file)) as trajectory:
-        frames = trajectory.read(n_frames=2)
-        return frames[0].shape[1], frames[1] if file.suffix in WITH_TIMES else ()
+    def heads() -> Iterator[tuple[int, FloatArray] | None]:
+        for file in files[done:]:
+            try:
+                yield _head(file, n_atoms)
+            except CorruptFile:
+                yield None
+
+    done = 0
+    while done < len(files):
+        with suppress(CorruptFile):  # where a file stops what reads it
+            for head in contained(heads):
+                done += 1
+                yield head
+        if done < len(files):
+            done += 1
+            yield None
 
 
-def times_of(file: Path, stride: int = 1) -> FloatArray | None:
+def _head(file: Path, n_atoms: int) -> tuple[int, FloatArray]:
+    """Return the number of atoms, and the first frames' times where the format has them."""
+    kind = format_of(file)
+    if kind in WHOLE:
+        if kind in WITH_TOPOLOGY:
+            return load_whole(file).n_atoms, np.empty(0)
+        with reading(), opened(file) as restart:
+            return restart.n_atoms, np.empty(0)
+    at_most = int(np.clip(BYTES_PER_CHUNK // (12 * n_atoms), 2, FIRST_FRAMES))
+    with opened(file, n_atoms) as trajectory, reading():
+        frames = trajectory.read(n_frames=at_most)
+    coordinates = frames if isinstance(frames, np.ndarray) else frames[0]
+    times = frames[1] if kind in WITH_TIMES else None
+    if kind == ".dcd" and (header := dcd_header(file)) and header[1]:
+        times = [0.0, header[1]]
+    some = np.asarray([] if times is None else times, np.float64)
+    return coordinates.shape[1], some if some.ndim else np.empty(0)
+
+
+def times_of(file: Path, stride: int = 1, *, partial: bool = False) -> FloatArray | None:
     """Return the time of every stride-th frame in ps, or None where a format has no times.
+
+    Of a file that is cut off, or still written, the times before its end where `partial`.
 
     Raises
     ------
     ValueError
         If the file cannot be read.
     """
-    import mdtraj
-
-    if file.suffix not in WITH_TIMES:
+    if format_of(file) not in WITH_TIMES:
         return None
+    times: list[FloatArray] = [np.empty(0)]
     try:
-        n_atoms, _ = _head(file)
-        chunk = int(np.clip(BYTES_PER_CHUNK // (12 * n_atoms), 1, MOST_FRAMES))
-        with _reading(), mdtraj.open(str(file)) as trajectory:
-            starts = range(0, len(trajectory), chunk)
-            times = [trajectory.read(n_frames=chunk, atom_indices=[0])[1] for _ in starts]
+        times += contained(lambda: _times(file, partial))
     except CorruptFile as error:
         raise ValueError(f"Expected times of frames in {file}, got {error}.") from error
-    return np.concatenate([np.empty(0), *map(np.asarray, times)])[::stride]
+    return np.concatenate(times)[::stride]
+
+
+def _times(file: Path, partial: bool) -> Iterator[FloatArray]:
+    """Yield times, one by one where the end is looked for: a chunk that fails is lost."""
+    with opened(file) as trajectory:
+        with reading():
+            n_atoms = trajectory.read(n_frames=1)[0].shape[1]
+            trajectory.seek(0)
+            n_frames = len(trajectory)
+        chunk = 1 if partial else int(np.clip(BYTES_PER_CHUNK // (12 * n_atoms), 1, MOST_FRAMES))
+        with suppress(CorruptFile) if partial else nullcontext(), reading():
+            for _ in range(0, n_frames, chunk):
+                yield np.asarray(trajectory.read(n_frames=chunk, atom_indices=[0])[1], np.float64)
 
 
 def chunks_of(
-    file: Path, topology: mdtraj.Topology, *, stride: int, chunk: int | None
+    file: Path,
+    topology: mdtraj.Topology,
+    *,
+    stride: int,
+    chunk: int | None,
+    cut: list[str] | None = None,
 ) -> Iterator[mdtraj.Trajectory]:
     """Yield an mdtraj.Trajectory for every `chunk` frames that `stride` leaves.
+
+    Of a file that is cut off, or still written, those before its end where `cut` is a list: it
+    takes what is wrong.
 
     Raises
     ------
     CorruptFile
-        If the file is empty, truncated or corrupt.
+        If the file is empty, truncated or corrupt; with `cut`, if no frame can be read.
     """
     import mdtraj
 
-    _check_whole(file)
+    source = contained(lambda: _sent(file, topology, stride, chunk, cut))
+    while True:
+        own, arrays, wrong = next(source)
+        if arrays is None:
+            break
+        topology = topology if own is None else own
+        yield mdtraj.Trajectory(arrays[0], topology, *arrays[1:])
+    if cut is not None:
+        cut += wrong
+
+
+def _sent(
+    file: Path, topology: mdtraj.Topology, stride: int, chunk: int | None, cut: list[str] | None
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the file's own topology, once if at all, and chunks' arrays; at last what is wrong."""
+    has_own = format_of(file) in WITH_TOPOLOGY
+    for frames in _read(file, topology, stride, chunk, cut):
+        if frames.topology is None:
+            raise CorruptFile("it does not name its atoms")
+        cell = frames.unitcell_lengths, frames.unitcell_angles
+        yield frames.topology if has_own else None, (frames.xyz, frames.time, *cell), ()
+        has_own = False
+    yield None, None, cut
+
+
+def _read(
+    file: Path, topology: mdtraj.Topology, stride: int, chunk: int | None, cut: list[str] | None
+) -> Iterator[mdtraj.Trajectory]:
+    """Yield chunks; what is wrong with a file goes into `cut`, if that is a list."""
     if chunk is None:
         chunk = int(np.clip(BYTES_PER_CHUNK // (12 * topology.n_atoms), 1, MOST_FRAMES))
-    known = {} if file.suffix in WITH_TOPOLOGY else {"top": topology}
-    source = mdtraj.iterload(str(file), chunk=chunk, stride=stride, **known)
+    if cut is not None:
+        chunks = _joined(_before_the_end(file, topology, stride, cut), chunk)
+    else:
+        check_whole(file, topology.n_atoms)
+        chunks = _chunks(file, topology, chunk, stride)
     frames = None
-    while True:
-        with _reading():  # only while mdtraj reads, not while the caller computes
-            following = next(source, None)
-        if following is None:
-            break
-        frames = following
+    for frames in chunks:
         yield frames
     if frames is None:
         raise CorruptFile("no frames")
+
+
+def _chunks(
+    file: Path, topology: mdtraj.Topology, chunk: int, stride: int
+) -> Iterator[mdtraj.Trajectory]:
+    read = _slices if format_of(file) in WHOLE else _stream
+    return read(file, topology, chunk, stride)
+
+
+def _before_the_end(
+    file: Path, topology: mdtraj.Topology, stride: int, cut: list[str]
+) -> Iterator[mdtraj.Trajectory]:
+    """Yield single frames, as a reader that fails loses all the frames that it was asked for."""
+    try:
+        check_whole(file, topology.n_atoms)
+    except CorruptFile as error:
+        cut.append(str(error))
+    with whole_part(file, topology.n_atoms) as (part, n_frames):
+        single = _chunks(part, topology, 1, stride)
+        try:
+            yield from single if n_frames is None else islice(single, -(-n_frames // stride))
+        except CorruptFile as error:
+            cut.append(str(error))
+
+
+def _joined(frames: Iterator[mdtraj.Trajectory], chunk: int) -> Iterator[mdtraj.Trajectory]:
+    import mdtraj
+
+    while some := list(islice(frames, chunk)):
+        yield mdtraj.join(some)
+
+
+def _slices(
+    file: Path, topology: mdtraj.Topology, chunk: int, stride: int
+) -> Iterator[mdtraj.Trajectory]:
+    frames = load_whole(file, topology)[::stride]
+    yield from (frames[k : k + chunk] for k in range(0, len(frames), chunk))
+
+
+def _stream(
+    file: Path, topology: mdtraj.Topology, chunk: int, stride: int
+) -> Iterator[mdtraj.Trajectory]:
+    known = () if format_of(file) in WITH_TOPOLOGY else (topology,)
+    done, whole = 0, True
+    with opened(file, topology.n_atoms) as source:
+        promised = -(-len(source) // stride) if format_of(file) == ".dcd" else 0
+        while True:
+            with reading():
+                frames = source.read_as_traj(*known, n_frames=chunk, stride=stride)
+            if len(frames) and whole:
+                yield frames
+                done += len(frames)
+                whole = len(frames) in (chunk, -(-chunk // stride))
+            elif len(frames) or done < promised:  # mdtraj leaves a damaged frame out, and goes on
+                raise CorruptFile(f"it cannot be read from frame {done * stride} on")
+            else:
+                return
+
+
+class Times:
+    """The times of a file as it is read: frames that come twice, and gaps.
+
+    Parameters
+    ----------
+    file : Path
+    time_step : float or None
+        Between frames, in ps.
+    """
+
+    def __init__(self, file: Path, time_step: float | None) -> None:
+        self.file = file
+        self.time_step = time_step if format_of(file) in WITH_TIMES else None
+        self.last: tuple[Any, Any] | None = None
+        self.repeated: list[float] = []
+        self.gap = ""
+
+    def without_repeats(self, frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+        """Return the frames but those that repeat the one before at the same time."""
+        same = self.repeats(frames)
+        return frames[~same] if same.any() else frames
+
+    def repeats(self, frames: mdtraj.Trajectory) -> BoolArray:
+        """Whether each frame repeats the one before at the same time; their times are noted."""
+        if self.time_step is None:
+            return np.zeros(len(frames), bool)
+        times, xyz = np.asarray(frames.time), frames.xyz
+        same = np.zeros(len(times), bool)
+        same[1:] = times[1:] == times[:-1]
+        if self.last is not None:
+            same[0] = times[0] == self.last[0]
+        for k in np.flatnonzero(same):
+            before = self.last[1] if k == 0 and self.last is not None else xyz[k - 1]
+            same[k] = np.array_equal(before, xyz[k])
+        self._note(times[~same])
+        self.repeated += times[same].tolist()
+        self.last = times[-1], xyz[-1]
+        return same
+
+    def _note(self, times: FloatArray) -> None:
+        """Note the first gap that is no time step."""
+        step = self.time_step or 0.0
+        times = times if self.last is None else np.r_[self.last[0], times]
+        gaps = np.diff(times)
+        tolerance = time_error(times) + 1e-3 * step if len(times) else 0.0
+        wrong = np.flatnonzero(np.abs(gaps - step) > tolerance)
+        if len(wrong) and not self.gap:
+            k = wrong[0]
+            self.gap = f"{gaps[k]:g} ps instead of {step:g} ps before {times[k + 1]:g} ps"
+
+    def said(self) -> list[str]:
+        """Return a sentence for each oddity."""
+        sentences = []
+        if self.repeated:
+            sentences.append(
+                f"{self.file} repeats {len(self.repeated)} frames at the same time, as joined "
+                f"files do (the first at {self.repeated[0]:g} ps): each is taken once."
+            )
+        if self.gap:
+            sentences.append(f"The times in {self.file} are not evenly spaced: {self.gap}.")
+        return sentences
 
 
 def frames_of(
@@ -229,22 +458,58 @@ def frames_of(
     CorruptFile
         If it cannot be read.
     """
+    return next(
+        contained(lambda: [_frames_of(file, topology, frames, n_kept=n_kept, stride=stride)])
+    )
+
+
+def _frames_of(
+    file: Path, topology: mdtraj.Topology, frames: Sequence[int], *, n_kept: int, stride: int
+) -> mdtraj.Trajectory:
     import mdtraj
 
-    is_pdb = file.suffix == ".pdb"
-    known = {} if file.suffix in WITH_TOPOLOGY else {"topology": topology}
-    with _reading():
-        source = mdtraj.load_pdb(str(file)) if is_pdb else mdtraj.open(str(file))
-        n_frames = len(source)
-    check_kept(n_frames, n_kept, stride, str(file))
-    if is_pdb:
-        return source[np.asarray(frames)]
-    with source, _reading():
+    if format_of(file) not in SEEKABLE:
+        return _picked(file, topology, np.asarray(frames), n_kept, stride)
+    known = () if format_of(file) in WITH_TOPOLOGY else (topology,)
+    with opened(file, topology.n_atoms) as source:
+        with reading():
+            n_frames = len(source)
         read = []
-        for frame in frames:
-            source.seek(int(frame))
-            read.append(source.read_as_traj(n_frames=1, **known))
-        return mdtraj.join(read)
+        if -(-n_frames // stride) > n_kept:
+            places = _places(file, topology, stride)
+            if len(places) == n_kept:
+                frames, n_frames = places[np.asarray(frames) // stride].tolist(), n_kept * stride
+        check_kept(n_frames, n_kept, stride, str(file))
+        with reading():
+            for frame in frames:
+                source.seek(int(frame))
+                read.append(source.read_as_traj(*known, n_frames=1))
+            return mdtraj.join(read)
+
+
+def _places(file: Path, topology: mdtraj.Topology, stride: int) -> IntArray:
+    """Return the indices in the file of the frames that are kept: those that repeat none."""
+    times, places, done = Times(file, 1.0), [np.empty(0, np.int64)], 0
+    for block in chunks_of(file, topology, stride=stride, chunk=None):
+        same = times.repeats(block)
+        places.append(done + stride * np.flatnonzero(~same))
+        done += stride * len(block)
+    return np.concatenate(places)
+
+
+def _picked(
+    file: Path, topology: mdtraj.Topology, frames: IntArray, n_kept: int, stride: int
+) -> mdtraj.Trajectory:
+    """Read a file from its start to its end for some frames."""
+    import mdtraj
+
+    done, picked = 0, []
+    for block in chunks_of(file, topology, stride=1, chunk=None):
+        inside = frames[(frames >= done) & (frames < done + len(block))] - done
+        picked += [block[inside]] if len(inside) else []
+        done += len(block)
+    check_kept(done, n_kept, stride, str(file))
+    return mdtraj.join(picked)
 
 
 def check_kept(n_frames: int, n_kept: int, stride: int, where: str) -> None:
@@ -255,40 +520,3 @@ def check_kept(n_frames: int, n_kept: int, stride: int, where: str) -> None:
             f"Expected {n_kept} frames in {where} with stride {stride}, as there are features, got "
             f"{n_found} ({n_frames} in all)."
         )
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    """Turn whatever mdtraj raises on a bad file into a CorruptFile."""
-    try:
-        with muted(NETCDF_HINT):
-            yield
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise CorruptFile(_line(error)) from error
-
-
-def _check_whole(file: Path) -> None:
-    """Find the truncations at which mdtraj stops without a word."""
-    import mdtraj
-
-    if file.suffix in (".xtc", ".trr") and file.stat().st_size % 4:
-        raise CorruptFile("it ends within a number")
-    if file.suffix == ".nc":
-        # The netCDF4 package, if installed, fills what the header promises with zeros; NetCDF 4 is
-        # HDF5, which says so itself, and a TypeError here.
-        with _reading(), suppress(TypeError):
-            netcdf_file(str(file), mmap=True).close()
-    if file.suffix == ".dcd":
-        with _reading(), mdtraj.open(str(file)) as trajectory:
-            n_frames = len(trajectory)
-        for order in "<>":
-            head = np.fromfile(file, f"{order}i4", 3)  # 84 bytes follow: CORD, number of frames
-            if len(head) == 3 and head[0] == 84 and n_frames < head[2]:
-                raise CorruptFile(f"its header says {head[2]} frames, it holds {n_frames}")
-
-
-def _line(error: BaseException) -> str:
-    """Return an error's message as one line without a full stop."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from latflow._blocks import blocks_of_rows
 from latflow._validation import check_positive
 from latflow.featurizers.base import Features, Featurizer, Structures
-from latflow.featurizers.topology import residue_labels
+from latflow.featurizers.boxes import nearest_images
+from latflow.featurizers.topology import residue_labels, select_atoms
 
 if TYPE_CHECKING:
     import mdtraj
@@ -39,6 +41,12 @@ class GVectors(Featurizer):
     ----------
     cutoff : float, default=2.4
         In units of the ellipsoid: 1.2 nm within the plane of a base, 0.72 nm above it.
+    atoms : str or array_like of int, default="all"
+        Selection in mdtraj's language, or indices: bases whose ring is not among these atoms are
+        passed over.
+    periodic : bool, default=True
+        Take the nearest periodic image, of the ring's atoms and of the other base, where the
+        trajectory has a unit cell.
 
     Attributes
     ----------
@@ -57,7 +65,7 @@ class GVectors(Featurizer):
 
     Notes
     -----
-    Unit: none. Molecules must be whole: periodic images are not looked for.
+    Unit: none.
 
     References
     ----------
@@ -65,12 +73,18 @@ class GVectors(Featurizer):
     Nucleic Acids Res. 42, 13306 (2014).
     """
 
-    def __init__(self, cutoff: float = 2.4) -> None:
+    def __init__(
+        self, cutoff: float = 2.4, *, atoms: str | ArrayLike = "all", periodic: bool = True
+    ) -> None:
         self.cutoff = cutoff
+        self.atoms = atoms
+        self.periodic = periodic
 
     def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
         check_positive(self.cutoff, "cutoff")
-        bases = [(r.index, ring) for r in topology.residues if (ring := _ring(r)) is not None]
+        chosen = set(select_atoms(topology, self.atoms, "atoms").tolist())
+        rings = {residue.index: _ring(residue) for residue in topology.residues}
+        bases = [(k, ring) for k, ring in rings.items() if ring and chosen.issuperset(ring)]
         if len(bases) < 2:
             raise ValueError(f"Expected at least two nucleobases, got {len(bases)}.")
         self.triplets_ = np.array([ring for _, ring in bases], dtype=np.int64)
@@ -82,13 +96,28 @@ class GVectors(Featurizer):
     def _compute(self, X: mdtraj.Trajectory) -> Features:
         vectors = np.empty((X.n_frames, len(self.pairs_), 4), np.float32)
         for rows in blocks_of_rows(X.n_frames, NUMBERS_PER_PAIR * len(self.pairs_), fewest=1):
-            self._fill(vectors[rows], X.xyz[rows])
+            self._fill(vectors[rows], *self._bases(X, rows))
         return vectors.reshape(len(vectors), -1)
 
-    def _fill(self, vectors: Features, xyz: Features) -> None:
-        origin, axes = _frames(xyz[:, self.triplets_])
+    def _bases(self, X: mdtraj.Trajectory, rows: slice) -> tuple[Features, Features]:
+        """Return vectors from base to base, and the axes of each."""
+        rings = X.xyz[rows][:, self.triplets_]
         j, k = self.pairs_.T
-        scaled = np.matmul(axes[:, j], (origin[:, k] - origin[:, j])[..., None])[..., 0]
+        if X.unitcell_lengths is None or not self.periodic:
+            origin, axes = _frames(rings)
+            return origin[:, k] - origin[:, j], axes
+        n_bases = len(self.triplets_)
+        first = 3 * np.arange(n_bases)
+        inside = np.stack([np.repeat(first, 3), np.arange(3 * n_bases)], axis=1)
+        pairs = np.concatenate([inside, 3 * self.pairs_])
+        xyz = rings.reshape(len(rings), -1, 3)
+        vectors = nearest_images(xyz, X, rows, pairs)
+        origin, axes = _frames(vectors[:, : len(inside)].reshape(rings.shape))
+        return vectors[:, len(inside) :] + origin[:, k] - origin[:, j], axes
+
+    def _fill(self, vectors: Features, between: Features, axes: Features) -> None:
+        j, _ = self.pairs_.T
+        scaled = np.matmul(axes[:, j], between[..., None])[..., 0]
         length = np.linalg.norm(scaled, axis=-1)
         gamma = np.float32(np.pi / self.cutoff)
         phase = np.minimum(gamma * length, np.float32(np.pi))

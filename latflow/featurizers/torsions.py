@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from latflow._validation import check_option
+from latflow._validation import check_option, warn
 from latflow.featurizers.base import Features, Featurizer, Structures
-from latflow.featurizers.topology import residue_labels
+from latflow.featurizers.bonds import are_linked, gaps
+from latflow.featurizers.topology import residue_labels, select_atoms
 
 if TYPE_CHECKING:
     import mdtraj
@@ -50,7 +52,11 @@ class Torsions(Featurizer):
     angles : str or sequence of str, default=("phi", "psi")
         Angles of proteins are phi, psi, omega and chi1 to chi5, those of RNA alpha, beta, gamma,
         delta, epsilon and zeta. "chi" is chi1 to chi5 of proteins, and the glycosidic angle of RNA.
-        Residues that lack an angle are passed over.
+        Residues that lack an angle are passed over; where residues are not bonded (C-N or O3'-P
+        beyond 0.2 nm in all of some frames of `fit` or, without coordinates, no bond in the
+        topology), so are the angles from one to the next, and this is said.
+    atoms : str or array_like of int, default="all"
+        Selection in mdtraj's language, or indices: angles of other atoms are passed over.
     periodic : bool, default=True
         Take the nearest periodic image where the trajectory has a unit cell.
 
@@ -87,26 +93,52 @@ class Torsions(Featurizer):
     """
 
     def __init__(
-        self, angles: str | Sequence[str] = ("phi", "psi"), *, periodic: bool = True
+        self,
+        angles: str | Sequence[str] = ("phi", "psi"),
+        *,
+        atoms: str | ArrayLike = "all",
+        periodic: bool = True,
     ) -> None:
         self.angles = angles
+        self.atoms = atoms
         self.periodic = periodic
 
     def _learn(self, topology: mdtraj.Topology, X: Structures) -> list[str]:
         asked = [self.angles] if isinstance(self.angles, str) else list(self.angles)
         if not asked:
             raise ValueError("Expected at least one angle in `angles`, got none.")
+        self._say_gaps(topology, asked)
+        chosen = set(select_atoms(topology, self.atoms, "atoms").tolist())
         rows = []
         for place, name in enumerate(asked):
             angles = STANDS_FOR[check_option(name, "angles", STANDS_FOR)]
-            of_name = [(k, place, a, q) for a in angles for k, q in _quartets(topology, ANGLES[a])]
+            of_name = [
+                (k, place, a, quartet)
+                for a in angles
+                for k, quartet in _quartets(topology, ANGLES[a])
+                if chosen.issuperset(quartet)
+            ]
             if not of_name:
-                raise ValueError(f"Expected residues with the angle {name}, got none.")
+                there = [a for a in ANGLES if any(_quartets(topology, ANGLES[a]))]
+                raise ValueError(
+                    f"Expected residues with the angle {name}, got none: here are "
+                    f"{', '.join(there) or 'no angles at all'}."
+                )
             rows += of_name
         rows.sort()
         self.quartets_ = np.array([quartet for *_, quartet in rows], dtype=np.int64)
         labels = residue_labels(topology)
         return [f"{f}_{angle}_{labels[k]}" for k, _, angle, _ in rows for f in ("cos", "sin")]
+
+    def _say_gaps(self, topology: mdtraj.Topology, asked: Sequence[str]) -> None:
+        """Warn of the ends of chains that only bonds tell from their middle."""
+        across = any(sign in p for a in asked for p in ANGLES.get(a, ()) for sign in "+-")
+        ends = gaps(topology)
+        if across and len(ends):
+            labels = residue_labels(topology)
+            named = ", ".join(f"{labels[k]} to {labels[k + 1]}" for k in ends[:3].tolist())
+            more = f" and {len(ends) - 3} more" if len(ends) > 3 else ""
+            warn(f"Torsions from {named}{more} are left out, as no bond joins these residues.")
 
     def _compute(self, X: mdtraj.Trajectory) -> Features:
         from mdtraj import compute_dihedrals
@@ -119,13 +151,14 @@ def _quartets(
     topology: mdtraj.Topology, patterns: Sequence[str]
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield the residue, and the four atoms, of the first pattern that each residue has."""
-    for chain in topology.chains:
-        residues = list(enumerate(chain.residues))
-        atoms = {(k, atom.name): atom.index for k, residue in residues for atom in residue.atoms}
-        for k, residue in residues:
-            for pattern in patterns:
-                names = pattern.split()
-                keys = [(k + PLACES.get(name[0], 0), name.lstrip("+-")) for name in names]
-                if all(key in atoms for key in keys):
-                    yield residue.index, [atoms[key] for key in keys]
-                    break
+    atoms = {(atom.residue.index, atom.name): atom.index for atom in topology.atoms}
+    linked = are_linked(topology)
+    for residue in topology.residues:
+        k = residue.index
+        for pattern in patterns:
+            names = pattern.split()
+            keys = [(k + PLACES.get(name[0], 0), name.lstrip("+-")) for name in names]
+            joined = all(linked[min(k, other)] for other, _ in keys if other != k)
+            if joined and all(key in atoms for key in keys):
+                yield k, [atoms[key] for key in keys]
+                break

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latflow import plotting
 from latflow._typing import FloatArray
-from latflow._validation import check_temperature, heard
+from latflow._validation import check_temperature, heard, warn
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.report.page import Section, blank_figure
 from latflow.thermodynamics import role_of
@@ -56,12 +56,15 @@ class Subject:
     support : DataFrame or None
         The model's at these temperatures; None for one that knows no others.
     reference : Reference
+    withheld : list of float
+        Temperatures that were asked for and that the model knows nothing about.
     """
 
     model: Model
     temperatures: list[float]
     support: pd.DataFrame | None
     reference: Reference
+    withheld: list[float]
 
     @classmethod
     def of(
@@ -74,8 +77,12 @@ class Subject:
             asked = {check_temperature(t) for t in temperatures}
         elif model.ensemble_ is not None:
             asked |= {(a + b) / 2 for a, b in pairwise(sorted(asked))}
+        withheld = sorted(t for t in asked if not _is_known(model, t))
+        if len(withheld) == len(asked):  # the model says what it knows
+            withheld = []
+        asked -= set(withheld)
         support = None if model.ensemble_ is None else model.support(sorted(asked))
-        return cls(model, sorted(asked), support, reference or Reference())
+        return cls(model, sorted(asked), support, reference or Reference(), withheld)
 
     @property
     def unsupported(self) -> list[float]:
@@ -83,6 +90,20 @@ class Subject:
         if self.support is None:
             return []
         return list(self.support.index[self.support["support"] == "unsupported"])
+
+    @property
+    def out_of_range(self) -> list[float]:
+        """Temperatures that the generator was not trained for."""
+        if self.support is None:
+            return []
+        low, high = self.model.temperature_range_
+        return [t for t in self.temperatures if not low <= t <= high * (1 + 1e-12)]
+
+    @property
+    def drawn(self) -> list[float]:
+        """Temperatures whose surfaces are shown."""
+        without = {*self.unsupported, *self.out_of_range}
+        return [t for t in self.temperatures if t not in without]
 
     @property
     def populations(self) -> pd.DataFrame:
@@ -132,16 +153,23 @@ def model_sections(
     Raises
     ------
     ValueError
-        For temperatures that the model does not know.
+        If the model knows none of the temperatures.
+
+    Warns
+    -----
+    UserWarning
+        If it knows some of them only: nothing is said at the others.
     """
     subject = Subject.of(model, temperatures, reference)
+    if subject.withheld:
+        warn(_withheld(subject))
     answers, drawable = model.ensemble_ is not None, model.n_components_ <= 2
     parts = {
         _about: True,
         _melting: answers and model.n_states_ > 1,
         _populations: model.n_states_ > 0,
         _thermodynamics: answers and model.n_states_ > 1,
-        _surfaces: drawable and len(subject.unsupported) < len(subject.temperatures),
+        _surfaces: drawable and bool(subject.drawn),
         _curves: answers and model.n_states_ > 0,
         _support: answers,
         _cross_check: answers and model.n_states_ > 0,
@@ -188,7 +216,27 @@ def _about(subject: Subject) -> Section:
             "weight, or the bootstraps disagree: what is said there is unsupported, and "
             "free-energy surfaces are withheld."
         )
+    if beyond := [t for t in subject.out_of_range if t not in subject.unsupported]:
+        text += (
+            f"\n\nAt {subject.named(*beyond)} free-energy surfaces are withheld, as the generator "
+            "was not trained for it: fit with a wider range of temperatures."
+        )
+    if subject.withheld:
+        text += f"\n\n{_withheld(subject)}"
     return Section("", text)
+
+
+def _withheld(subject: Subject) -> str:
+    return (
+        f"Nothing is said at {subject.named(*subject.withheld)}: the model knows the simulated "
+        "temperatures only, and takes a second simulation, or energies, for others."
+    )
+
+
+def _is_known(model: Model, temperature: float) -> bool:
+    """Whether a model answers at a temperature at all."""
+    simulated = model.temperatures_
+    return model.ensemble_ is not None or bool(np.isclose(temperature, simulated).any())
 
 
 def _melting(subject: Subject) -> Section:
@@ -237,8 +285,7 @@ def _thermodynamics(subject: Subject) -> Section:
 
 
 def _surfaces(subject: Subject) -> Section:
-    model, reference = subject.model, subject.reference.variables
-    reached = [t for t in subject.temperatures if t not in subject.unsupported]
+    model, reference, reached = subject.model, subject.reference.variables, subject.drawn
     places = np.linspace(0, len(reached) - 1, min(len(reached), MOST_SURFACES)).round()
     shown = [reached[int(k)] for k in places]
     n_rows = 1 if reference is None or model.n_components_ == 1 else 2
