@@ -498,7 +498,7 @@ class TestFromTrajectoryFiles:
             (["a.npy", "--topology", "top.pdb"], "--topology with trajectory files only"),
             (["none.xtc", "--topology", "top.pdb"], "an existing file, got none.xtc"),
             (["cold.xtc", "--topology", "none.pdb"], "an existing file, got none.pdb"),
-            ([*FILES, *FILES, "--topology", "top.pdb", "--temperature", "310"], "per file (4)"),
+            ([*FILES, "--topology", "top.pdb", "--temperature", "1", "2", "3"], "per file (2)"),
             (["cold.xtc", "--topology", "top.pdb", "--stride", "0"], "--stride of at least 1"),
             (["."], "a folder with manifest.json"),
         ],

@@ -47,7 +47,7 @@ def test_own_files(quickstart, capsys, monkeypatch):
 def test_files_of_the_user(quickstart, capsys, tmp_path):
     runs = []
     for seed, temperature in enumerate((300, 400)):
-        frames = trajectory_of(topology_of(PEPTIDE[:3]), 200, seed)
+        frames = trajectory_of(topology_of(PEPTIDE[:3]), 1000, seed)
         frames.save(str(tmp_path / f"{temperature}.xtc"))
         runs.append(f"{tmp_path / str(temperature)}.xtc:{temperature}")
     frames[0].save(str(tmp_path / "top.pdb"))

@@ -99,9 +99,10 @@ def _send(items: Callable[[], Iterable[object]], target: Connection) -> NoReturn
 
 
 def _to_send(error: Exception) -> Exception:
-    """Return an error that arrives: some are made with other arguments than they keep."""
+    """Return an error that arrives as it is: some are made with other arguments than they keep."""
     try:
-        pickle.loads(pickle.dumps(error))
+        arrives = str(pickle.loads(pickle.dumps(error))) == str(error)
     except Exception:
-        return CorruptFile(line_of(error))
-    return error
+        arrives = False
+    known = type(error).__module__ in ("builtins", CorruptFile.__module__)
+    return error if arrives and known else CorruptFile(line_of(error))
