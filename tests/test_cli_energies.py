@@ -23,7 +23,9 @@ LOGS = [GROMACS / "replica0.edr", GROMACS / "replica2.edr"]
 
 # what main prints instead
 pytestmark = pytest.mark.filterwarnings(
-    "always:.*taken for the frames:UserWarning", "always:.*that were named:UserWarning"
+    "always:.*taken for the frames:UserWarning",
+    "always:.*that were named:UserWarning",
+    "always:.*(at the same time|evenly spaced):UserWarning",
 )
 
 
@@ -136,6 +138,47 @@ def test_times_of_every_format_that_has_them(suffix: str, tmp_path: Path) -> Non
     assert times is not None
     np.testing.assert_allclose(times, frames.time[::4], rtol=1e-6)
     assert times_of(OPENMM / "peptide.dcd") is None
+
+
+@pytest.mark.parametrize(
+    ("stride", "taken_of"),
+    [(1, [*range(21), *range(23, 44)]), (2, [*range(0, 21, 2), *range(24, 44, 2)])],
+)
+@pytest.mark.parametrize("partial", [[], ["--partial"]])
+def test_some_frames_repeat_and_others_share_a_time(
+    stride: int, taken_of: list[int], partial: list[str], taken: list[Any], tmp_path: Path
+) -> None:
+    frames = mdtraj.load(str(COLD), top=str(PDB))[np.r_[0:10, 9:20, 19, 19:41]]
+    frames.xyz[10] += 0.01  # another frame at the same time; 21 and 22 repeat 20
+    frames.save(str(tmp_path / "joined.xtc"))
+    named = ["--temperature", 300, "--topology", PDB, "--stride", stride, *partial]
+    fit(tmp_path / "joined.xtc", "--energy", LOGS[0], *named)
+    (features,), _, (energy,) = taken
+    assert len(features) == len(taken_of)
+    log = latflow.read_energies(LOGS[0])
+    np.testing.assert_array_equal(energy, log.at(frames.time[taken_of]))
+
+
+def test_times_that_are_all_the_same_are_none(
+    taken: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = mdtraj.load(str(COLD), top=str(PDB))
+    frames.time = np.zeros(41)
+    frames.save(str(tmp_path / "converted.xtc"))
+    named = ["--temperature", 300, "--topology", PDB, "--energy", LOGS[0]]
+    fit(tmp_path / "converted.xtc", *named)
+    assert "one by one, as " in capsys.readouterr().err
+    np.testing.assert_array_equal(taken[2][0], latflow.read_energies(LOGS[0]).potential)
+
+
+def test_a_cut_file_is_told_with_the_option_that_takes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cut.xtc").write_bytes(COLD.read_bytes()[:5001])
+    assert fit(tmp_path / "cut.xtc", "--topology", PDB, "--temperature", 300) == 2
+    err = capsys.readouterr().err
+    assert "read to their end (--partial takes those frames that can): " in err
+    assert "--features" not in err
 
 
 def test_times_of_a_damaged_file(tmp_path: Path) -> None:

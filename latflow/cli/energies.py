@@ -103,16 +103,13 @@ def _on_frames(log: Energies, source: str | None, stride: int, n_frames: int) ->
 
 
 def _times_of(source: Path, stride: int, n_frames: int) -> FloatArray | None:
-    """Return the times of the frames that were taken: not those repeated where files were joined.
+    """Return the times of the frames that were taken.
 
     A file may have been cut off, or still be written, and have been taken so far.
     """
     times = latflow.featurizers.readers.times_of(source, stride, partial=True)
-    if times is None:
-        return None
-    if len(times) > n_frames:
-        again = np.append(False, np.diff(times) == 0)
-        times = times[~again] if len(times) - again.sum() >= n_frames else times
-    if len(times) < n_frames:
-        raise ValueError(f"Expected {n_frames} frames in {source}, as features say, got fewer.")
-    return times[:n_frames]
+    if times is not None and len(times) < n_frames:
+        raise ValueError(
+            f"Expected {n_frames} frames in {source}, as features say, got {len(times)}."
+        )
+    return None if times is None else times[:n_frames]

@@ -156,10 +156,10 @@ def featurize(
         settings,
     )
     if failed:
-        where = "in `features` of this error" if manifest is None else f"in {manifest.folder}"
+        others = "" if manifest is None else f" Features of the others are in {manifest.folder}."
         raise UnreadableFileError(
             f"Expected whole files, got {len(failed)} of {len(files)} that cannot be read to their "
-            f"end: {'; '.join(failed)}. The features of the others are {where}.",
+            f"end (`partial` takes those frames that can): {'; '.join(failed)}.{others}",
             features,
         )
     return features

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -218,9 +219,11 @@ def _head(file: Path, n_atoms: int) -> tuple[int, FloatArray]:
 
 
 def times_of(file: Path, stride: int = 1, *, partial: bool = False) -> FloatArray | None:
-    """Return the time of every stride-th frame in ps, or None where a format has no times.
+    """Return the times in ps of the frames that are taken of a file: None where it has none.
 
-    Of a file that is cut off, or still written, the times before its end where `partial`.
+    These are every stride-th frame but those that repeat the one before. Of a file that is cut
+    off, or still written, the times before its end where `partial`. Times that are all the same
+    are none: programs that know no times write zeros.
 
     Raises
     ------
@@ -229,16 +232,18 @@ def times_of(file: Path, stride: int = 1, *, partial: bool = False) -> FloatArra
     """
     if format_of(file) not in WITH_TIMES:
         return None
-    times: list[FloatArray] = [np.empty(0)]
+    parts: list[FloatArray] = [np.empty(0)]
     try:
-        times += contained(lambda: _times(file, partial))
+        parts += contained(lambda: _times(file, stride, partial))
     except CorruptFile as error:
         raise ValueError(f"Expected times of frames in {file}, got {error}.") from error
-    return np.concatenate(times)[::stride]
+    times = np.concatenate(parts)
+    return None if len(times) > 1 and not np.ptp(times) else times
 
 
-def _times(file: Path, partial: bool) -> Iterator[FloatArray]:
+def _times(file: Path, stride: int, partial: bool) -> Iterator[FloatArray]:
     """Yield times, one by one where the end is looked for: a chunk that fails is lost."""
+    times = Times(file, 1.0)
     with opened(file) as trajectory:
         with reading():
             n_atoms = trajectory.read(n_frames=1)[0].shape[1]
@@ -246,8 +251,12 @@ def _times(file: Path, partial: bool) -> Iterator[FloatArray]:
             n_frames = len(trajectory)
         chunk = 1 if partial else int(np.clip(BYTES_PER_CHUNK // (12 * n_atoms), 1, MOST_FRAMES))
         with suppress(CorruptFile) if partial else nullcontext(), reading():
-            for _ in range(0, n_frames, chunk):
-                yield np.asarray(trajectory.read(n_frames=chunk, atom_indices=[0])[1], np.float64)
+            for begin in range(0, n_frames, chunk):
+                read = trajectory.read(n_frames=chunk)[:2]
+                xyz, time = (array[-begin % stride :: stride] for array in read)
+                if len(time):
+                    same = times.repeats(SimpleNamespace(time=time, xyz=xyz))
+                    yield np.asarray(time, np.float64)[~same]
 
 
 def chunks_of(
@@ -392,7 +401,7 @@ class Times:
         same = self.repeats(frames)
         return frames[~same] if same.any() else frames
 
-    def repeats(self, frames: mdtraj.Trajectory) -> BoolArray:
+    def repeats(self, frames: mdtraj.Trajectory | SimpleNamespace) -> BoolArray:
         """Whether each frame repeats the one before at the same time; their times are noted."""
         if self.time_step is None:
             return np.zeros(len(frames), bool)
