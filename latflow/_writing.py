@@ -37,9 +37,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the file cannot be written or take the place of `path`, which the error names.
+        If the file cannot be written or take the place of `path`, which the error names; if `path`
+        is a device or a pipe, which a file would take away from every program.
     """
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "Not a file that can be replaced", os.fspath(path))
     _clear_of_killed(target)
     owner = f"{_machine()}-{os.getpid()}"
     part = target.with_name(f"{target.stem}.{owner}-{uuid.uuid4().hex}.part{target.suffix}")

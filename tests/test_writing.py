@@ -157,6 +157,23 @@ def test_a_link_into_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None
     assert caught.value.filename == str(link)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "folder"])
+def test_what_is_no_file_stays(tmp_path: Path, kind: str) -> None:
+    path = special = tmp_path / "model"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    if kind.startswith("link"):
+        path = tmp_path / "link"
+        path.symlink_to(special)
+    with pytest.raises(OSError, match="Not a file") as caught, replacing(path) as part:
+        part.write_bytes(b"new")
+    assert caught.value.filename == str(path)
+    assert special.is_fifo() == (kind != "folder")
+
+
 @pytest.mark.parametrize(
     "error",
     [
