@@ -698,7 +698,7 @@ class TestReport:
     @pytest.mark.parametrize(
         ("arguments", "match"),
         [
-            (["model.latflow", "--at", "-1"], "--temperature to be a finite number > 0"),
+            (["model.latflow", "--at", "-1"], "Expected --at to be a finite number > 0"),
             (["none.latflow"], "none.latflow"),
             (["cold.npy"], "trajectories go behind --trajectory"),
             (["model.latflow", "--output", "none/r.html"], "--output in an existing folder"),

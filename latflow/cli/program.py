@@ -22,7 +22,10 @@ KNOWN_ERRORS = (ValueError, OSError, ImportError, TypeError)
 
 PLAIN = str.maketrans({"±": "+-", "–": "-", "→": "->"})  # noqa: RUF001
 
-PARAMETER = re.compile(r"`(?:--)?(?P<quoted>\w[\w-]*)`|(?<![\w.])(?P<name>\w+)='(?P<value>\w+)'")
+PARAMETER = re.compile(  # but for n_samples=100, the size of X in scikit-learn's words
+    r"`(?:--)?(?P<quoted>\w[\w-]*)`|"
+    r"(?<![\w.])(?!n_samples)(?P<name>\w+)=(?P<quote>'?)(?P<value>\w+)(?P=quote)"
+)
 OPTION_NAMES = {
     "n_components": "components", "n_bootstraps": "bootstraps", "random_state": "seed",
     "n_jobs": "jobs", "out": "output",
@@ -113,6 +116,8 @@ def as_options(text: str) -> str:
     --------
     >>> as_options("Expected `n_components` to be an integer >= 1, for method='mbar', got 0.")
     'Expected --components to be an integer >= 1, for --method mbar, got 0.'
+    >>> as_options("Expected a trajectory longer than lagtime=9 frames, got none (n_samples=8).")
+    'Expected a trajectory longer than --lagtime 9 frames, got none (n_samples=8).'
     """
     program: Any = typer.main.get_command(app)
     names = {name for command in program.commands.values() for name in options_of(command)}

@@ -43,6 +43,7 @@ def report(
     """
     target = latflow._validation.check_output(output, "--output")
     latflow._validation.import_extra("matplotlib.figure", "plot")
+    at = at and [latflow._validation.check_temperature(t, "--at") for t in at]
     if model is not None:  # named by hand: nothing counts of what a file says about fitting
         by_file = [n for n in ("trajectory", "temperature") if set_by_file(context, n)]
         nothing: dict[str, Any] = dict.fromkeys(by_file)
@@ -84,7 +85,7 @@ def _fitted(trajectories: Trajectories, fitting: Fitting, at: Sequence[float]) -
     if trajectories.temperature is None and fitting.boltzmann_constant is None:
         trajectories = with_thermostats(trajectories, read_logs(fitting.energy))
     check = latflow._validation.check_temperature
-    asked = {check(t, "--at") for t in at}
+    asked = set(at)
     simulated = {check(t, "--temperature") for t in trajectories.temperature or ()}
     if asked and simulated and not extrapolates(simulated, fitting):
         if not asked & simulated:
