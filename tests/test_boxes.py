@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def bonded(*chains: Any) -> mdtraj.Topology:
     return topology
 
 
-def compact(topology: mdtraj.Topology, size: float = 0.5) -> mdtraj.Trajectory:
+def compact(topology: mdtraj.Topology, size: float = 0.3) -> mdtraj.Trajectory:
     """Return frames of molecules that are small beside half a box."""
     frames = trajectory_of(topology)
     frames.xyz = size * frames.xyz
@@ -63,7 +64,7 @@ class TestCutMolecules:
         assert spread < 2.5
 
     def test_g_vectors(self, cell: Any) -> None:
-        frames = compact(topology_of(RNA), 0.3)
+        frames = compact(topology_of(RNA))
         expected = GVectors().fit_transform(frames)
         assert np.abs(expected).max() > 0.1
         broken = wrapped(frames, cell)
@@ -88,6 +89,25 @@ def test_without_bonds_the_atoms_and_the_time_are_named() -> None:
         positions.transform(broken)
     frames.unitcell_vectors = broken.unitcell_vectors
     positions.transform(frames)  # whole: nothing is said
+
+
+@pytest.mark.parametrize(
+    ("featurizer", "residues"), [(AlignedPositions("element C"), PEPTIDE), (GVectors(), RNA)]
+)
+def test_without_a_box_bonds_tell_what_is_cut(featurizer: Any, residues: Any) -> None:
+    topology = topology_of(residues)
+    for residue in topology.residues:
+        for one, other in pairwise(residue.atoms):
+            topology.add_bond(one, other)
+    frames = compact(topology)
+    featurizer.fit(frames).transform(frames)  # whole: nothing is said, also where a residue is far
+    frames.xyz[:, [atom.index for atom in topology.residue(0).atoms]] += 20
+    featurizer.transform(frames)
+    broken = wrapped(frames, CELLS[0])
+    broken.unitcell_vectors = None
+    said = r"\w+-\S+ and \w+-\S+ are \d\.\d nm apart at \d+ ps, though bonded"
+    with pytest.warns(UserWarning, match=said):
+        featurizer.transform(broken)
 
 
 def test_a_box_of_gromacs() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 Coordinates = NDArray[np.float32]
+LONGEST_BOND = 1.0  # nm: those of coarse-grained models, too
 
 
 class Whole(NamedTuple):
@@ -78,20 +79,44 @@ def _has_bonds(topology: mdtraj.Topology) -> bool:
     return any(one.residue is other.residue for one, other in topology.bonds)
 
 
+def _bonds_of_residues(topology: mdtraj.Topology, used: IntArray) -> IntArray:
+    """Return the bonds within the residues of some atoms, of shape (n_bonds, 2)."""
+    residues = {topology.atom(k).residue.index for k in used}
+    return np.array(
+        [
+            (one.index, other.index)
+            for one, other in topology.bonds
+            if one.residue is other.residue and one.residue.index in residues
+        ]
+    ).reshape(-1, 2)
+
+
 def say_broken(X: mdtraj.Trajectory, used: IntArray, topology: mdtraj.Topology) -> None:
-    """Warn of neighbours among some atoms that lie at two edges of a box, where no bonds are."""
-    if X.unitcell_lengths is None or _has_bonds(topology) or not len(X):
+    """Warn of cut molecules that cannot be made whole: there are no bonds, or there is no box.
+
+    Without bonds neighbours among the atoms used are looked at, which half a box is between;
+    without a box the bonds of their residues: those between residues may bridge a gap.
+    """
+    has_bonds, has_box = _has_bonds(topology), X.unitcell_lengths is not None
+    if has_bonds == has_box or not len(X):
         return
-    steps = np.linalg.norm(np.diff(X.xyz[:, used], axis=1), axis=-1)
-    half = X.unitcell_lengths.min(axis=1, keepdims=True) / 2
-    apart = np.argwhere(steps > half)
+    pairs = np.stack([used[:-1], used[1:]], axis=1)
+    longest, why = np.full((len(X), 1), LONGEST_BOND), "though bonded"
+    cure = "the file does not say which box to make them whole by"
+    if has_bonds:
+        pairs = _bonds_of_residues(topology, used)
+    else:
+        longest, why = X.unitcell_lengths.min(axis=1, keepdims=True) / 2, "over half the box"
+        cure = "the topology has no bonds to make them whole by"
+    steps = np.linalg.norm(X.xyz[:, pairs[:, 1]] - X.xyz[:, pairs[:, 0]], axis=-1)
+    apart = np.argwhere(steps > longest)
     if len(apart):
         frame, k = apart[0]
         labels = atom_labels(topology)
+        one, other = (labels[atom] for atom in pairs[k])
         warn(
-            f"{labels[used[k]]} and {labels[used[k + 1]]} are {steps[frame, k]:.1f} nm apart at "
-            f"{X.time[frame]:g} ps, over half the box: molecules seem to be cut by its edge, and "
-            "the topology has no bonds to make them whole by."
+            f"{one} and {other} are {steps[frame, k]:.1f} nm apart at {X.time[frame]:g} ps, {why}: "
+            f"molecules seem to be cut by the edge of the box, and {cure}."
         )
 
 

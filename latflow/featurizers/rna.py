@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from latflow._blocks import blocks_of_rows
 from latflow._validation import check_positive
 from latflow.featurizers.base import Features, Featurizer, Structures
-from latflow.featurizers.boxes import nearest_images
+from latflow.featurizers.boxes import nearest_images, say_broken
 from latflow.featurizers.topology import residue_labels, select_atoms
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ class GVectors(Featurizer):
         return [f"g{axis}_{names[j]}_{names[k]}" for j, k in self.pairs_ for axis in "xyzw"]
 
     def _compute(self, X: mdtraj.Trajectory) -> Features:
+        if self.periodic and X.unitcell_lengths is None:
+            say_broken(X, np.unique(self.triplets_), self.topology_)
         vectors = np.empty((X.n_frames, len(self.pairs_), 4), np.float32)
         for rows in blocks_of_rows(X.n_frames, NUMBERS_PER_PAIR * len(self.pairs_), fewest=1):
             self._fill(vectors[rows], *self._bases(X, rows))
