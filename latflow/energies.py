@@ -292,6 +292,11 @@ def _of_csv(text: str, file: Path) -> _Columns:
     between = re.search(r'"([^"]+?)"', lines[0].lstrip("#")[1:])
     separator = (lines[0].split('"')[2] if len(names) > 1 and between else "") or ","
     rows = [line.split(separator) for line in lines if not line.startswith("#")]
+    if others := {line for line in lines[:-1] if line.startswith('#"')} - {lines[0]}:
+        raise ValueError(
+            f"Expected the same columns in all runs in {file}, got {_short(lines[0], 200)} and "
+            f"{_short(min(others), 200)}: give each run a file."
+        )
     columns = {
         "potential": "Potential Energy (kJ/mole)",
         "time": "Time (ps)",
@@ -369,7 +374,8 @@ def _of_lammps(text: str, file: Path) -> _Columns:
         found["kinetic"] = kinetic
     steps = re.findall(r"^timestep\s+(\d*\.?\d+(?:[eE][+-]?\d+)?)", text, re.M)
     default = {"real": "1.0", "metal": "0.001", "lj": "0.005"}
-    found["time"] = picoseconds * float((steps or [default[units]])[-1]) * step
+    if len(set(map(float, steps))) < 2:  # with several, steps alone tell no time
+        found["time"] = picoseconds * float((steps or [default[units]])[-1]) * step
     return _Columns(found, _lammps_thermostat(text))
 
 

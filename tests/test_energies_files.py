@@ -335,3 +335,24 @@ class TestExchanges:
             demultiplex([np.zeros(2)] * 3, [0, 1], exchanges)
         with pytest.raises(ValueError, match="Expected 3 trajectories of 2 frames"):
             demultiplex([np.zeros(2)] * 2, [0, 1], exchanges, LADDER)
+
+
+def test_columns_that_change_are_refused(tmp_path: Path) -> None:
+    file, names = tmp_path / "run.csv", ['"Time (ps)"', '"Potential Energy (kJ/mole)"']
+    head, other = "#" + ",".join(names) + "\n", "#" + ",".join(names[::-1]) + "\n"
+    file.write_text(head + "1,-5\n2,-6\n" + head + "2,-7\n" + other)  # killed behind a header
+    np.testing.assert_array_equal(latflow.read_energies(file).at([1, 2]), [-5, -7])
+    file.write_text(head + "1,-5\n2,-6\n" + other + "-7,3\n")
+    with pytest.raises(ValueError, match=r"Expected the same columns in all runs in .*run\.csv"):
+        latflow.read_energies(file)
+
+
+def test_steps_of_two_lengths_tell_no_time(tmp_path: Path) -> None:
+    text = (LAMMPS / "peptide.log").read_text()
+    step = next(line for line in text.splitlines() if line.startswith("timestep"))
+    (tmp_path / "log").write_text(f"{text}\n{step}\n")
+    assert latflow.read_energies(tmp_path / "log").time is not None
+    (tmp_path / "log").write_text(f"{text}\ntimestep 0.125\n")
+    energies = latflow.read_energies(tmp_path / "log")
+    assert energies.time is None
+    assert energies.step is not None
