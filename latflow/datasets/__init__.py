@@ -6,7 +6,9 @@ loaded (``load_...``) comes from molecular dynamics, in K, kJ/mol, nm, rad and p
 """
 
 from latflow.datasets.alanine_dipeptide import load_alanine_dipeptide
+from latflow.datasets.chignolin import load_chignolin
 from latflow.datasets.lj7 import make_lj7
+from latflow.datasets.rna_tetraloop import load_rna_tetraloop
 from latflow.datasets.three_hole import (
     make_three_hole,
     three_hole_density,
@@ -18,6 +20,8 @@ from latflow.datasets.three_hole import (
 
 __all__ = [
     "load_alanine_dipeptide",
+    "load_chignolin",
+    "load_rna_tetraloop",
     "make_lj7",
     "make_three_hole",
     "three_hole_density",
