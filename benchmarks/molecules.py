@@ -84,11 +84,11 @@ MOLECULES = {
 class Simulated(NamedTuple):
     """Lists, one entry a trajectory: what is fitted, and what it is judged by."""
 
-    X: list
-    temperature: list
-    energy: list
+    trajectories: list
+    energies: list
     folded: list
     coordinates: list
+    temperature: list
     dynamics: list
 
 
@@ -96,16 +96,13 @@ def simulated(molecule, pair, fraction):
     """Return the trajectories of two temperatures, each cut to a fraction of its frames."""
     data = molecule.load()
     chosen = [k for k, t in enumerate(data.temperature) if t in pair]
-    cut = (
-        lambda name: [  # noqa: E731
-            data[name][k][: round(fraction * len(data[name][k]))] for k in chosen
-        ]
-    )
+    columns = {
+        name: [data[name][k][: round(fraction * len(data[name][k]))] for k in chosen]
+        for name in ("trajectories", "energies", "folded", "coordinates")
+    }
     temperature = [data.temperature[k] for k in chosen]
-    return Simulated(
-        cut("trajectories"), temperature, cut("energies"), cut("folded"), cut("coordinates"),
-        [t not in molecule.untimed for t in temperature],
-    )  # fmt: skip
+    dynamics = [t not in molecule.untimed for t in temperature]
+    return Simulated(**columns, temperature=temperature, dynamics=dynamics)
 
 
 # ------------------------------------------------------------------ answers
@@ -113,13 +110,13 @@ def simulated(molecule, pair, fraction):
 
 def fitted(model, data, *, energies=False):
     """Fit and return the model, what it warned of, and the seconds it took."""
-    options = {"energy": data.energy} if energies else {}
+    options = {"energy": data.energies} if energies else {}
     if not all(data.dynamics):
         options["dynamics"] = data.dynamics
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         start = time.perf_counter()
-        model.fit(data.X, temperature=data.temperature, **options)
+        model.fit(data.trajectories, temperature=data.temperature, **options)
         seconds = time.perf_counter() - start
     return model, " | ".join(str(w.message) for w in said), seconds
 
@@ -254,7 +251,7 @@ def order_parameters(coordinates, molecule):
 def divergences(model, data, molecule, case):
     """Return records: divergences of weighted frames from drawn ones at their temperatures."""
     drawn = molecule.load(**molecule.drawn)
-    frames = {"variables": np.concatenate(model.transform(data.X))}
+    frames = {"variables": np.concatenate(model.transform(data.trajectories))}
     frames |= order_parameters(np.concatenate(data.coordinates), molecule)
     records = []
     for t, X, xyz in zip(drawn.temperature, drawn.trajectories, drawn.coordinates, strict=True):
@@ -262,7 +259,7 @@ def divergences(model, data, molecule, case):
         weights = np.concatenate(model.frame_weights(t))
         for name, z in frames.items():
             ends = np.concatenate([z, there[name]])
-            box = [(a, b) for a, b in np.atleast_2d(np.c_[ends.min(0), ends.max(0)])]
+            box = list(np.atleast_2d(np.c_[ends.min(0), ends.max(0)]))
             options = HISTOGRAM | {"range": box}
             js = jensen_shannon(z, there[name], weights_a=weights, **options)
             floor = jensen_shannon_noise_floor(
@@ -277,7 +274,7 @@ def states_found(name, seed):
     molecule = MOLECULES[name]
     data = simulated(molecule, molecule.pair, 1.0)
     latf, _, _ = fitted(variables(molecule, seed), data)
-    labels, folded = np.concatenate(latf.predict(data.X)), np.concatenate(data.folded)
+    labels, folded = np.concatenate(latf.predict(data.trajectories)), np.concatenate(data.folded)
     rmsd = order_parameters(np.concatenate(data.coordinates), molecule)["RMSD"]
     medians = [np.median(rmsd[labels == s]) for s in range(latf.n_states_)]
     best = int(np.argmin(medians))
