@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+SCRIPTS = Path(__file__).parent.parent / "scripts"
 ALANINE = Path(__file__).parent / "data" / "alanine_dipeptide.pdb"
 PROTEIN = ("amber14/protein.ff14SB.xml", "implicit/gbn2.xml")
 CUTOFF = 2.5
@@ -16,7 +16,7 @@ CUTOFF = 2.5
 
 @pytest.fixture
 def many_copies(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.syspath_prepend(str(SCRIPTS))
     import many_copies
 
     return many_copies
@@ -96,13 +96,13 @@ def test_folded_population_at_temperatures_left_out(many_copies, rng):
     np.testing.assert_allclose(halves, table.simulated)
 
 
-@pytest.mark.parametrize("script", ["chignolin.py", "gnra_tetraloop.py"])
+@pytest.mark.parametrize("script", ["simulate_chignolin.py", "simulate_gnra_tetraloop.py"])
 def test_from_saved_frames_to_the_figure(script, rng, tmp_path):
     np.savez(tmp_path / "run.npz", **two_state_run(rng, n_copies=8, n_frames=60))
     temperatures = {"--temperatures": ["340", "370", "400", "440"], "--trained": ["370", "440"]}
     options = [word for name, values in temperatures.items() for word in (name, *values)]
     files = ["--run", str(tmp_path / "run.npz"), "--figure", str(tmp_path / "folded.png")]
-    command = [sys.executable, str(EXAMPLES / script), "mine.pdb", *options, *files]
+    command = [sys.executable, str(SCRIPTS / script), "mine.pdb", *options, *files]
     done = subprocess.run([*command, "--lagtime", "1", "--max-iter", "20"], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert b"predicted" in done.stdout

@@ -1,7 +1,7 @@
 """A GNRA tetraloop, all atoms: its folded population at temperatures that the model never saw.
 
-    python examples/gnra_tetraloop.py tetraloop.pdb          # a GPU: not tried here
-    python examples/gnra_tetraloop.py tetraloop.pdb --short  # a processor: shows that it runs
+    python scripts/simulate_gnra_tetraloop.py loop.pdb          # a GPU: not tried here
+    python scripts/simulate_gnra_tetraloop.py loop.pdb --short  # a processor: shows that it runs
 
 The PDB file is yours: a hairpin of 8 to 10 nucleotides, without a phosphate at its 5' end. Trained
 on two temperatures, in the distances between the nucleotides' C4' atoms; judged at the others. A

@@ -1,7 +1,7 @@
 """Chignolin, all atoms: the folded population at temperatures that the model never saw.
 
-    python examples/chignolin.py chignolin.pdb          # a GPU: not tried here
-    python examples/chignolin.py chignolin.pdb --short  # a processor: shows that it runs
+    python scripts/simulate_chignolin.py chignolin.pdb          # a GPU: not tried here
+    python scripts/simulate_chignolin.py chignolin.pdb --short  # a processor: shows that it runs
 
 The PDB file is yours: entry 1UAO of the protein data bank, say, its first model alone. Trained on
 two temperatures, in the 45 distances of the ten C-alpha atoms; judged at the others. A frame counts

@@ -5,8 +5,9 @@ do: they never meet, so that one implicit-solvent system is as many independent 
 integrator with a k_B T per particle runs all temperatures at once. The total energy of such a
 system is nobody's, so no copy's energy is known; the extrapolator needs none.
 
-Shared by chignolin.py and gnra_tetraloop.py. OpenMM (``pip install "latflow[md]"``) is imported
-where it is used: lattice, temperatures and analysis work without.
+Shared by simulate_chignolin.py and simulate_gnra_tetraloop.py. OpenMM
+(``pip install "latflow[md]"``) is imported where it is used: lattice, temperatures and analysis
+work without.
 """
 
 import argparse
