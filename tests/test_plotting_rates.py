@@ -149,7 +149,7 @@ class TestArrheniusDisplay:
         assert np.isnan(display.points_[3][0].get_xydata()[:, 1]).tolist() == [True, False]
         assert legend(display)[1] == "0 → 2: \N{EN DASH}"
 
-    def test_from_states(self, pyplot: Any) -> None:
+    def test_from_states(self, pyplot: Any, rng: np.random.Generator) -> None:
         rates = {
             0.8: np.array([[0.97, 0.03], [0.06, 0.94]]),
             1.4: np.array([[0.9, 0.1], [0.2, 0.8]]),
@@ -175,6 +175,12 @@ class TestArrheniusDisplay:
         assert pyplot.get_fignums() == []
         alone = ArrheniusDisplay.from_states(states, 2, boltzmann_constant=1.0, **options)
         assert alone.predicted == []
+        variables = [s[:, None] + 0.1 * rng.normal(size=(len(s), 1)) for s in states]
+        fine = ArrheniusDisplay.from_states(
+            states, 2, variables=variables, boltzmann_constant=1.0, random_state=0, **options
+        )
+        expected = kinetics.rates(states, 2, variables=variables, random_state=0, **options)
+        pd.testing.assert_frame_equal(fine.rates, expected)
 
     def test_errors(self, fit: kinetics.ArrheniusFit) -> None:
         with pytest.raises(TypeError, match=r"`rates` to be a DataFrame .*, got dict"):

@@ -23,7 +23,7 @@ from latflow.kinetics import (
     rates_at,
 )
 from latflow.kinetics.arrhenius import FORMS
-from latflow.kinetics.chains import States
+from latflow.kinetics.chains import States, Variables
 from latflow.kinetics.markov import CONFIDENCE
 from latflow.plotting import style
 from latflow.plotting.style import (
@@ -387,6 +387,7 @@ class ArrheniusDisplay:
         lagtime: int,
         *,
         temperature: Sequence[float | ArrayLike],
+        variables: Variables | None = None,
         populations: pd.DataFrame | None = None,
         boltzmann_constant: float = BOLTZMANN_CONSTANT,
         form: str = "arrhenius",
@@ -409,6 +410,8 @@ class ArrheniusDisplay:
             In frames.
         temperature : list
             Per trajectory: a number, or one value per frame.
+        variables : list of array_like of shape (n_frames_i, n_components), optional
+            Collective variables of the same frames: rates from fine clusters of them forget less.
         populations : DataFrame, optional
             As ``TemperatureExtrapolator.state_populations(temperatures)`` returns them: rates are
             predicted at each of its temperatures.
@@ -429,8 +432,8 @@ class ArrheniusDisplay:
         ArrheniusDisplay
         """
         table = rates(
-            states, lagtime, temperature=temperature, time_step=time_step, n_samples=n_samples,
-            confidence=confidence, random_state=random_state,
+            states, lagtime, temperature=temperature, variables=variables, time_step=time_step,
+            n_samples=n_samples, confidence=confidence, random_state=random_state,
         )  # fmt: skip
         fit = arrhenius(
             table, boltzmann_constant=boltzmann_constant, form=form, planck_constant=planck_constant
