@@ -2,7 +2,7 @@
 
     python benchmarks/molecules.py                       # everything, about an hour and a half
     python benchmarks/molecules.py --molecules tetraloop --sets pair --seeds 0
-    python benchmarks/molecules.py --records new.csv; python benchmarks/molecules.py --read new.csv
+    python benchmarks/molecules.py --read one.csv two.csv    # of runs with --records
 
 Chignolin and the tetraloop that ship with the package, continuous trajectories at two temperatures,
 each seed a `LaTFEstimator` of its own. What is judged: the folded population by the data sets' own
@@ -15,7 +15,9 @@ are no feature: RMSD to the folded structure and radius of gyration. Methods: "n
 straight line through the logarithms of the ratios folded to unfolded at both temperatures,
 by hand, its errors from the scatter of the trajectories. Sets: "pair", the two temperatures to
 learn from; "fewer", 30 and 10 % of its frames (each trajectory cut); "others", other pairs, among
-them chignolin's trap. "Combined error": the answer's and the reference's in quadrature. One thread.
+them chignolin's trap; "torsions", the backbone torsions of chignolin and its native hydrogen bonds
+in place of distances between C-alphas. "Combined error": the answer's and the reference's in
+quadrature. One thread.
 """
 
 import time
@@ -33,12 +35,14 @@ from sklearn.frozen import FrozenEstimator
 
 from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.datasets import chignolin, load_chignolin, load_rna_tetraloop, rna_tetraloop
+from latflow.featurizers import Concatenate, Distances, Torsions
 from latflow.metrics import jensen_shannon, jensen_shannon_noise_floor
 from latflow.units import with_error
 
 STEP = 0.25  # K, of the grid that a melting temperature is read from
 N_SEEDS_OF_STATES = 10
 HISTOGRAM = {"bins": 24, "pseudocount": 0.2}
+SETS = ("pair", "fewer", "others", "torsions")
 ROUTES = ("no energies", "energies", "mbar")
 
 
@@ -92,9 +96,19 @@ class Simulated(NamedTuple):
     dynamics: list
 
 
-def simulated(molecule, pair, fraction):
+def torsions_and_hydrogen_bonds(data):
+    """Return chignolin's other features: backbone torsions, and its two native hydrogen bonds."""
+    atom = {f"{a.residue.name}{a.residue.resSeq}-{a.name}": a.index for a in data.topology.atoms}
+    bonds = [[atom["ASP3-N"], atom["THR8-O"]], [atom["GLY7-N"], atom["ASP3-O"]]]
+    features = Concatenate([Torsions(("phi", "psi")), Distances(bonds)])
+    return features.fit_transform([mdtraj.Trajectory(x, data.topology) for x in data.coordinates])
+
+
+def simulated(molecule, pair, fraction, *, torsions=False):
     """Return the trajectories of two temperatures, each cut to a fraction of its frames."""
     data = molecule.load()
+    if torsions:
+        data.trajectories = torsions_and_hydrogen_bonds(data)
     chosen = [k for k, t in enumerate(data.temperature) if t in pair]
     columns = {
         name: [data[name][k][: round(fraction * len(data[name][k]))] for k in chosen]
@@ -197,6 +211,8 @@ def cases(args):
         if "fewer" in args.sets:
             yield name, "fewer", molecule.pair, 0.3
             yield name, "fewer", molecule.pair, 0.1
+        if "torsions" in args.sets and name == "chignolin":
+            yield name, "torsions", molecule.pair, 1.0
         if "others" in args.sets:
             for pair in molecule.others:
                 yield name, "others", pair, 1.0
@@ -205,7 +221,8 @@ def cases(args):
 def answers(name, pair, fraction, seed, case, args):
     """Return records of populations and of divergences, of one seed."""
     molecule = MOLECULES[name]
-    data, reference = simulated(molecule, pair, fraction), molecule.load().reference_populations
+    data = simulated(molecule, pair, fraction, torsions=case["set"] == "torsions")
+    reference = molecule.load().reference_populations
     latf, said, seconds = fitted(variables(molecule, seed), data)
     records, far = [], []
     known = {"said": said, "seconds": seconds, "n_states": latf.n_states_}
@@ -311,6 +328,12 @@ def save(tables, path):
             pd.DataFrame(records).to_csv(path.with_suffix(f".{name}.csv"), index=False)
 
 
+def read(name, paths):
+    """Return what :func:`save` wrote, of several runs."""
+    files = [path.with_suffix(f".{name}.csv") for path in paths]
+    return pd.concat([pd.read_csv(f) for f in files if f.stat().st_size > 1], ignore_index=True)
+
+
 # ------------------------------------------------------------------ tables
 
 
@@ -339,7 +362,7 @@ def populations(table):
 def by_data(table):
     """Return the largest errors by pair and fraction of the frames, medians over seeds."""
     of_population = table[table["T"].notna()]
-    index = ["molecule", "pair", "fraction", "route"]
+    index = ["molecule", "set", "pair", "fraction", "route"]
     each = of_population.groupby([*index, "seed"]).agg(
         error=("error", "max"), z=("z", "max"), bar=("bar", "max")
     )
@@ -374,7 +397,7 @@ def run(args):
     """Yield the tables."""
     if args.read:
         names = ("populations", "divergences", "states")
-        tables = {n: pd.read_csv(args.read.with_suffix(f".{n}.csv")) for n in names}
+        tables = {name: read(name, args.read) for name in names}
     else:
         tables = measure(args)
     table, far, states = judged(tables["populations"]), tables["divergences"], tables["states"]
@@ -400,12 +423,11 @@ def run(args):
 if __name__ == "__main__":
     parser = results.options(__doc__)
     parser.add_argument("--molecules", nargs="+", choices=tuple(MOLECULES), default=[*MOLECULES])
-    parser.add_argument("--sets", nargs="+", choices=("pair", "fewer", "others"),
-                        default=["pair", "fewer", "others"])  # fmt: skip
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--routes", nargs="+", choices=ROUTES, default=list(ROUTES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--seeds-of-states", type=int, default=N_SEEDS_OF_STATES)
     parser.add_argument("--no-tilted", dest="tilted", action="store_false")
     parser.add_argument("--records", type=Path, help="write records to <stem>.<table>.csv")
-    parser.add_argument("--read", type=Path, help="records; nothing is fitted")
+    parser.add_argument("--read", type=Path, nargs="+", help="records; nothing is fitted")
     results.publish(parser, run)
