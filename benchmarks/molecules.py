@@ -382,7 +382,7 @@ def summary(table, states):
         within = unseen.groupby("seed").z.apply(lambda z: (z <= 2).sum())
         yield {
             "molecule": name, "route": route,
-            "within two errors": f"{within.min()} to {within.max()} of {unseen['T'].nunique()}",
+            "within two errors": f"{spread_of(within)} of {unseen['T'].nunique()}",
             "largest error": f"{of_population.groupby('seed').error.max().median():.3f}",
             "largest, any seed": f"{of_population.error.max():.3f}",
             "largest in errors": f"{of_population.z.max():.1f}",
@@ -391,6 +391,21 @@ def summary(table, states):
             "T_m in errors": f"{t_m.z.max():.1f}",
             "seconds": f"{t_m.seconds.median():.0f}",
         }  # fmt: skip
+
+
+def spread_of(counts):
+    """Return the least and the most of some numbers, once if they are the same."""
+    return " to ".join(map(str, sorted({int(counts.min()), int(counts.max())})))
+
+
+def in_short(lines):
+    """Return a line a molecule, without and with energies, beside the reference."""
+    lines = lines[lines.index.get_level_values("route") != "mbar"]
+    short = lines[["T_m (K)", "largest error", "within two errors", "seconds"]]
+    melting = [with_error(*MOLECULES[name].melting) for name, _ in short.index]
+    short = short.rename(columns={"T_m (K)": "T_m, predicted (K)", "seconds": "fit (s)"})
+    short.insert(0, "T_m, replica exchange (K)", melting)
+    return short.rename(columns={"largest error": "largest error of a folded population"})
 
 
 def run(args):
@@ -406,6 +421,8 @@ def run(args):
     title = "A protein and a hairpin of RNA, learned from two temperatures"
     lines = pd.DataFrame(summary(table, states)).set_index(["molecule", "route"])
     yield results.Result("molecules", title, lines)
+    title = "The same in short"
+    yield results.Result("molecules_short", title, in_short(lines))
     title = "Largest errors of the folded population, by pair and fraction of the frames (medians)"
     yield results.Result("molecules_data", title, by_data(table).round(3), gaps=True)
     if len(far):
