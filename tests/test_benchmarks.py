@@ -98,6 +98,12 @@ def load(monkeypatch):
         ),
         ("code_size.py", f"--root {ROOT}", "annotations with Any"),
         ("inputs.py", "--models 3 --colvars 3 --trajectories 3", "read as others read it"),
+        (
+            "molecules.py",
+            "--molecules tetraloop --sets pair --routes mbar --seeds 0 --seeds-of-states 1 "
+            "--no-tilted",
+            "The state nearest to the folded structure",
+        ),
         ("truth.py", "--quick", "cannot be known (nothing crosses)"),
     ],
 )
