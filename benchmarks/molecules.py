@@ -372,7 +372,7 @@ def by_data(table):
     return each.groupby(index, sort=False).median()
 
 
-def summary(table, states):
+def summary(table):
     """Yield lines: what is asked, its target, what was measured."""
     pair = table[(table.set == "pair") & table.route.isin([*ROUTES])]
     for (name, route), rows in pair.groupby(["molecule", "route"], sort=False):
@@ -416,13 +416,8 @@ def run(args):
     else:
         tables = measure(args)
     table, far, states = judged(tables["populations"]), tables["divergences"], tables["states"]
-    title = "Folded populations, two temperatures to learn from (medians over seeds)"
-    yield results.Result("molecules_populations", title, populations(table), gaps=True)
-    title = "A protein and a hairpin of RNA, learned from two temperatures"
-    lines = pd.DataFrame(summary(table, states)).set_index(["molecule", "route"])
-    yield results.Result("molecules", title, lines)
-    title = "The same in short"
-    yield results.Result("molecules_short", title, in_short(lines))
+    if (table.set == "pair").any():
+        yield from of_pairs(table)
     title = "Largest errors of the folded population, by pair and fraction of the frames (medians)"
     yield results.Result("molecules_data", title, by_data(table).round(3), gaps=True)
     if len(far):
@@ -432,9 +427,18 @@ def run(args):
         yield results.Result("molecules_divergences", title, columns.round(3), gaps=True)
     if len(states):
         title = "The state nearest to the folded structure, by seed"
-        yield results.Result(
-            "molecules_states", title, states.set_index(["molecule", "seed"]).round(3)
-        )
+        known = states.set_index(["molecule", "seed"]).round(3)
+        yield results.Result("molecules_states", title, known)
+
+
+def of_pairs(table):
+    """Yield the tables of the pairs to learn from."""
+    title = "Folded populations, two temperatures to learn from (medians over seeds)"
+    yield results.Result("molecules_populations", title, populations(table), gaps=True)
+    title = "A protein and a hairpin of RNA, learned from two temperatures"
+    lines = pd.DataFrame(summary(table)).set_index(["molecule", "route"])
+    yield results.Result("molecules", title, lines)
+    yield results.Result("molecules_short", "The same in short", in_short(lines))
 
 
 if __name__ == "__main__":
