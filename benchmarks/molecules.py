@@ -369,7 +369,8 @@ def by_data(table):
     t_m = table[table["T"].isna()].set_index([*index, "seed"])
     each["T_m"], each["its bar"] = t_m.value, t_m.bar
     each["warned"] = t_m.said.fillna("").str.strip(" |").ne("") | t_m.asked.fillna("").ne("")
-    return each.groupby(index, sort=False).median()
+    groups = each.groupby(index, sort=False)
+    return groups.median().assign(seeds=groups.size())
 
 
 def summary(table):
