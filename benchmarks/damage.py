@@ -118,10 +118,10 @@ def _end(reader, arguments, caught):
         return End("read", (reader(*arguments), [str(one.message) for one in caught]))
     except MemoryError as error:
         return End("out of memory", repr(error))
-    except (ValueError, OSError) as error:
-        said = SENTENCE.fullmatch(str(error))
+    except BaseException as error:
         if "SIGXCPU" in str(error):  # of a process that it started
             return End("hung", str(error))
+        if not isinstance(error, (ValueError, OSError)):
+            return End("another error", repr(error))
+        said = SENTENCE.fullmatch(str(error))
         return End("refused" if said else "no sentence", f"{type(error).__name__}: {error}")
-    except BaseException as error:
-        return End("another error", repr(error))

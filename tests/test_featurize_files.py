@@ -124,6 +124,7 @@ class TestEqualsMemory:
             parts.trajectories[0], whole.trajectories[0][::stride], atol=1e-6
         )
 
+    @pytest.mark.filterwarnings("ignore:.* though bonded:UserWarning")  # at random places
     def test_topology_from_files(self, folder: Path, frames: Any, tmp_path: Path) -> None:
         structure = folder / "run.pdb"
         expected = featurize(folder / "run.trr", frames.topology, Torsions()).trajectories[0]
