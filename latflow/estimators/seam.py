@@ -27,6 +27,7 @@ from latflow.trajectories import Rows, ahead, in_blocks, pools
 CHUNK = 8192  # rows at once through a network, which the processor's cache holds
 
 SingleArray = NDArray[np.float32]
+Layers = list[tuple[FloatArray, FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,18 @@ def encode(model: LatentModel, x: Standardised) -> FloatArray:
     z = np.empty((len(x), model.n_components))
     with torch.no_grad():
         return filled(z, (model.encoder(torch.from_numpy(block)) for block in x.blocks()))
+
+
+def encoder_layers(model: LatentModel, mean: FloatArray, scale: FloatArray) -> Layers:
+    """Return weights (n_out, n_in) and biases of mu's layers, tanh between them.
+
+    The first layer reads features as they are: their shift and scale are folded into it.
+    """
+    numbers = [parameter.numpy().copy() for parameter in model.encoder.mean.parameters()]
+    layers = list(zip(numbers[::2], numbers[1::2], strict=True))
+    weights, biases = layers[0]
+    layers[0] = (weights / scale, biases - weights @ (mean / scale))
+    return layers
 
 
 def state_probabilities(model: LatentModel, z: FloatArray) -> FloatArray:

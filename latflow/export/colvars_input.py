@@ -1,0 +1,254 @@
+"""Collective variables as a configuration of the Colvars module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import singledispatch
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from latflow._validation import check_option, check_output
+from latflow._writing import replacing
+from latflow.export.lepton import DEGREE, contact, least, number, weighted_sum
+from latflow.export.recipe import Contact, Coordination, Distance, Feature, Model, Recipe, Torsion
+from latflow.featurizers import Featurizer
+
+__all__ = ["colvars"]
+
+# lengths in nm, by the names that Colvars has for engines' systems of units
+LENGTHS = {"real": 0.1, "metal": 0.1, "gromacs": 1.0}
+NETWORKS = ("auto", "function", "files")
+MOST_WEIGHTS = 100  # of a customFunction with hidden layers, which takes seconds to start
+MOST_PAIRS = 100  # of atoms, in the least distance of two residues
+
+Components = dict[str, str]  # by their names, which tell what they compute
+
+
+def colvars(
+    model: Model,
+    path: str | os.PathLike[str],
+    *,
+    featurizer: Featurizer | Mapping[str, Any] | None = None,
+    units: str = "real",
+    network: str = "auto",
+) -> list[Path]:
+    """Write collective variables for Colvars, of NAMD, GROMACS, LAMMPS, VMD and Tinker-HP.
+
+    Every variable is a colvar (``z1``, ``z2``, ...) of distances and dihedral angles; a bias on
+    them follows below: metadynamics { colvars z1 z2 ... } and so on.
+
+    Parameters
+    ----------
+    model : LaTFEstimator, or TemperatureExtrapolator of one
+        Fitted on the features of a featurizer.
+    path : str or path-like
+        Text file to write; an old one is replaced when all is written.
+    featurizer : Featurizer or mapping, optional
+        The fitted featurizer of the model's features, or its manifest. By default the manifest
+        that the model kept.
+    units : {"real", "metal", "gromacs"}, default="real"
+        The engine's units: "gromacs" (nm) for GROMACS, "real" or "metal" (angstrom) as LAMMPS' own
+        ``units``, "real" for NAMD, VMD and Tinker-HP. Colvars stops where they are another.
+    network : {"auto", "function", "files"}, default="auto"
+        The whole model as one customFunction, or hidden layers as a neuralNetwork component that
+        reads weights and biases from files beside `path`: ``<name>.layer1.weights`` and so on, to
+        be kept in the folder where the simulation runs. A customFunction is differentiated when
+        the simulation starts, which takes minutes for large networks: "auto" takes files for hidden
+        layers of more than 100 weights. Linear encoders are one function in any case.
+
+    Returns
+    -------
+    list of Path
+        The files that were written, `path` first.
+
+    Raises
+    ------
+    TypeError
+        If the variables are not those of a LaTFEstimator.
+    ValueError
+        If it is unknown how the features were made, or Colvars cannot compute them: aligned
+        positions, G-vectors, sorted coordination numbers, the least of more than 100 distances.
+    OSError
+        If a file cannot be written.
+
+    Notes
+    -----
+    Atoms are numbered from 1 in the order of the featurizer's topology. Dihedral angles are in
+    degrees in Colvars, which the functions convert. Colvars has to be built with Lepton.
+
+    References
+    ----------
+    Fiorin, Klein, Hénin, Using collective variables to drive molecular dynamics simulations, Mol.
+    Phys. 111, 3345 (2013).
+    """
+    check_option(network, "network", NETWORKS)
+    length = LENGTHS[check_option(units, "units", LENGTHS)]
+    target = check_output(path)
+    recipe = Recipe.of(model, featurizer)
+    labels = _labels(recipe)
+    written = [_written(f, length, f"n_{k}") for f, k in zip(recipe.features, labels, strict=True)]
+    n_weights = sum(weights.size for weights, _ in recipe.layers)
+    many = network == "files" or (network == "auto" and n_weights > MOST_WEIGHTS)
+    files: dict[str, str] = {}
+    if many and recipe.n_hidden:
+        files = _layer_files(recipe, target.name)
+        blocks = _networks(recipe, written, list(files))
+    else:
+        blocks = _functions(recipe, written)
+    text = "\n".join([*_head(recipe, units), *blocks]) + "\n"
+    return _write(target, {target.name: text} | files)
+
+
+def _write(target: Path, files: Mapping[str, str]) -> list[Path]:
+    """Write all files, or none, into a folder."""
+    paths = [check_output(target.with_name(name)) for name in files]
+    with ExitStack() as stack:
+        for path, text in zip(paths, files.values(), strict=True):
+            stack.enter_context(replacing(path)).write_text(text)
+    return paths
+
+
+def _head(recipe: Recipe, units: str) -> Iterator[str]:
+    yield f"# {', '.join(recipe.variables)}: collective variables of latflow {version('latflow')}"
+    yield f"# Atoms are numbered from 1, as the {recipe.topology.n_atoms} of the model's topology"
+    yield "# The variables are not periodic; Colvars has to be built with Lepton"
+    for label, name in zip(_labels(recipe), recipe.names, strict=True):
+        yield f"# {label} is {name}"
+    yield f"units {units}"
+
+
+def _labels(recipe: Recipe) -> list[str]:
+    """Return short names of features whose order is theirs: neuralNetwork sorts by name."""
+    n = len(recipe.features)
+    return [f"f{k:0{len(str(n))}}" for k in range(1, n + 1)]
+
+
+# ------------------------------------------------------------------ features
+
+Written = tuple[str, Components]  # the function, and the components that it reads
+
+
+@singledispatch
+def _written(feature: Feature, length: float, number_name: str) -> Written:
+    """Return how Colvars computes a feature; `length` is the engine's unit, in nm.
+
+    A component that counts gets `number_name`: others are named after their atoms.
+    """
+    raise ValueError(
+        "Expected features that Colvars computes (distances, contacts, torsions, coordination "
+        "numbers), got sorted coordination numbers: take sort=False, or PLUMED."
+    )
+
+
+@_written.register
+def _(feature: Distance, length: float, number_name: str) -> Written:
+    if len(feature.pairs) > MOST_PAIRS:
+        raise ValueError(
+            f"Expected features of at most {MOST_PAIRS} atom pairs each, got the least distance of "
+            f"{len(feature.pairs)}: take scheme='ca', or PLUMED."
+        )
+    blocks = dict(_component("distance", pair, feature.periodic) for pair in feature.pairs)
+    return f"{number(length)}*{least(list(blocks))}", blocks
+
+
+@_written.register
+def _(feature: Contact, length: float, number_name: str) -> Written:
+    distance, blocks = _written(feature.distance, length, number_name)
+    return contact(distance, feature.r0, feature.exponent), blocks
+
+
+@_written.register
+def _(feature: Torsion, length: float, number_name: str) -> Written:
+    name, block = _component("dihedral", feature.atoms, feature.periodic)
+    return f"{feature.function}({DEGREE}*{name})", {name: block}
+
+
+@_written.register
+def _(feature: Coordination, length: float, number_name: str) -> Written:
+    if feature.exponent % 2 == 0:
+        return number_name, {number_name: _coordination(feature, length, number_name)}
+    pairs = [(feature.atom, other) for other in feature.others]
+    blocks = dict(_component("distance", pair, feature.periodic) for pair in pairs)
+    near = (contact(f"{number(length)}*{name}", feature.r0, feature.exponent) for name in blocks)
+    return "+".join(near), blocks
+
+
+def _coordination(feature: Coordination, length: float, name: str) -> str:
+    """Return the text of a coordNum, whose exponents have to be even."""
+    others = " ".join(str(other + 1) for other in feature.others)
+    body = [
+        f"name {name}",
+        *([] if feature.periodic else ["forceNoPBC on"]),
+        f"group1 {{ atomNumbers {feature.atom + 1} }}",
+        f"group2 {{ atomNumbers {others} }}",
+        f"cutoff {number(feature.r0 / length)}",
+        f"expNumer {feature.exponent}",
+        f"expDenom {2 * feature.exponent}",
+    ]
+    return _block("coordNum", body)
+
+
+def _component(kind: str, atoms: Sequence[int], periodic: bool) -> tuple[str, str]:
+    """Return name and text of a distance or a dihedral of single atoms."""
+    letter = {"distance": "d", "dihedral": "t"}[kind]
+    name = "_".join([letter, *(str(a + 1) for a in atoms)]) + ("" if periodic else "_nopbc")
+    groups = [f"group{j} {{ atomNumbers {a + 1} }}" for j, a in enumerate(atoms, start=1)]
+    image = [] if periodic else ["forceNoPBC on"]
+    return name, _block(kind, [f"name {name}", *image, *groups])
+
+
+# ------------------------------------------------------------------ network
+
+
+def _functions(recipe: Recipe, written: Sequence[Written]) -> Iterator[str]:
+    """Yield a colvar of one customFunction each; it defines from the last layer to the first."""
+    arguments = _labels(recipe)
+    lines = [f"{f}={function}" for f, (function, _) in zip(arguments, written, strict=True)]
+    *hidden, (weights, biases) = recipe.layers
+    for k, layer in enumerate(hidden, start=1):
+        units = [f"h{k}_{j}" for j in range(1, len(layer[1]) + 1)]
+        sums = (weighted_sum(row, arguments, bias) for row, bias in zip(*layer, strict=True))
+        lines += [f"{unit}=tanh({total})" for unit, total in zip(units, sums, strict=True)]
+        arguments = units
+    components = {name: block for _, blocks in written for name, block in blocks.items()}
+    for name, row, bias in zip(recipe.variables, weights, biases, strict=True):
+        function = ";\n".join([weighted_sum(row, arguments, bias), *reversed(lines)])
+        body = [f"name {name}", _block("customFunction", [function]), *components.values()]
+        yield _block("colvar", body)
+
+
+def _networks(recipe: Recipe, written: Sequence[Written], files: Sequence[str]) -> Iterator[str]:
+    """Yield a colvar of one neuralNetwork each, which reads its layers from files."""
+    layers = []
+    for k in range(1, len(recipe.layers) + 1):
+        weights, biases = files[2 * k - 2 : 2 * k]
+        layers += [f"layer{k}_weightsFile {weights}", f"layer{k}_biasesFile {biases}"]
+        layers += [f"layer{k}_activation {'tanh' if k < len(recipe.layers) else 'linear'}"]
+    features = [
+        _block("customColvar", [f"name {k}", f"customFunction {function}", *blocks.values()])
+        for k, (function, blocks) in zip(_labels(recipe), written, strict=True)
+    ]
+    for k, name in enumerate(recipe.variables):
+        network = _block("neuralNetwork", [f"output_component {k}", *layers, *features])
+        yield _block("colvar", [f"name {name}", network])
+
+
+def _layer_files(recipe: Recipe, name: str) -> dict[str, str]:
+    """Return names and contents of the files of weights (a line per unit) and of biases."""
+    files = {}
+    for k, (weights, biases) in enumerate(recipe.layers, start=1):
+        files[f"{name}.layer{k}.weights"] = _lines(" ".join(map(number, row)) for row in weights)
+        files[f"{name}.layer{k}.biases"] = _lines(map(number, biases))
+    return files
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _block(kind: str, body: Iterable[str]) -> str:
+    inside = "\n".join(body).replace("\n", "\n  ")
+    return f"{kind} {{\n  {inside}\n}}"
