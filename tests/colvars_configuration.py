@@ -76,8 +76,8 @@ def _component(kind, entries, engine):
     if kind == "coordNum":
         r = np.array([distance(xyz, i, j, box) for i in atoms[0] for j in atoms[1]])
         n, m = int(options["expNumer"]), int(options["expDenom"])
-        if n % 2 or m % 2:
-            raise ValueError("Exponents of coordNum have to be even.")
+        if n % 2 or m % 2 or "forceNoPBC" in options:
+            raise ValueError("coordNum needs even exponents, and takes the nearest images always.")
         return name, switched(r, float(options["cutoff"]), n, m).sum(axis=0)
     if kind == "customColvar":
         return name, _value(entries, engine)

