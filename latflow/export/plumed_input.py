@@ -87,7 +87,8 @@ def plumed(
 
     Examples
     --------
-    >>> import mdtraj, numpy as np
+    >>> import mdtraj, numpy as np, tempfile
+    >>> from pathlib import Path
     >>> from latflow import LaTFEstimator
     >>> from latflow.export import plumed
     >>> from latflow.featurizers import Distances
@@ -95,13 +96,18 @@ def plumed(
     >>> chain = top.add_chain()
     >>> for k in range(2):
     ...     atom = top.add_atom("Ar", mdtraj.element.argon, top.add_residue("AR", chain))
-    >>> far = 0.4 + 0.3 * (np.arange(400) // 50 % 2) + np.random.default_rng(0).normal(0, 0.02, 400)
-    >>> xyz = np.zeros((400, 2, 3))
-    >>> xyz[:, 1, 0] = far
+    >>> xyz = np.random.default_rng(0).normal(0, 0.02, (2000, 2, 3))
+    >>> xyz[:, 1, 0] += 0.4 + 0.4 * (np.arange(2000) // 100 % 2)
     >>> X = Distances([[0, 1]]).fit_transform([mdtraj.Trajectory(xyz, top)])
-    >>> model = LaTFEstimator(n_components=1, encoder="linear", max_iter=32, n_refinements=0,
-    ...                       random_state=0).fit(X)
-    >>> plumed(model, "plumed.dat")  # doctest: +SKIP
+    >>> model = LaTFEstimator(10, 1, encoder="linear", max_iter=320, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plumed(model, Path(folder) / "plumed.dat")
+    ...     text = (Path(folder) / "plumed.dat").read_text()
+    >>> for line in text.splitlines():
+    ...     if line.startswith(("d_1_2", "PRINT")):
+    ...         print(line)
+    d_1_2: DISTANCE ATOMS=1,2
+    PRINT ARG=z1 STRIDE=500 FILE=COLVAR
     """
     check_option(network, "network", NETWORKS)
     check_count(stride, "stride")
