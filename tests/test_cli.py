@@ -766,7 +766,7 @@ class TestProgram:
         assert capsys.readouterr().out == f"latflow {latflow.__version__}\n"
 
     @pytest.mark.parametrize("option", ["-h", "--help"])
-    @pytest.mark.parametrize("command", ["demo", "featurize", "fit", "sample", "report"])
+    @pytest.mark.parametrize("command", ["demo", "featurize", "fit", "sample", "report", "export"])
     def test_help_of_every_command(
         self, capsys: pytest.CaptureFixture[str], command: str, option: str
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,8 +16,11 @@ from sklearn.pipeline import make_pipeline
 from structures import RNA, topology_of, trajectory_of
 
 from latflow import LaTFEstimator, PerFrame, load, save
+from latflow.cli import main
+from latflow.cli.export import Program, Units
 from latflow.estimators.seam import encoder_layers
 from latflow.export import colvars, plumed
+from latflow.export.colvars_input import LENGTHS
 from latflow.featurizers import AlignedPositions, Concatenate, Distances, GVectors, Torsions
 
 pytestmark = UNSETTLED
@@ -124,3 +127,30 @@ def test_scaling_is_part_of_the_first_layer(model: LaTFEstimator) -> None:
         h = h @ weights.T + biases
         h = np.tanh(h) if k + 1 < len(layers) else h
     np.testing.assert_allclose(h, model.transform(x), atol=1e-10)
+
+
+# ------------------------------------------------------------------ on the command line
+
+
+@pytest.mark.parametrize("options", [{}, {"units": "gromacs"}])
+def test_command_writes_what_the_function_does(
+    options: dict[str, str], export: Any, model: LaTFEstimator, tmp_path: Path, capsys: Any
+) -> None:
+    save(model, tmp_path / "model.latflow")
+    output = tmp_path / "text"
+    arguments = [export.__name__, str(tmp_path / "model.latflow"), "--output", str(output)]
+    arguments += [word for name, value in options.items() for word in (f"--{name}", value)]
+    refused = bool(options) and export is plumed
+    assert main(["export", *arguments]) == (2 if refused else 0)
+    said = capsys.readouterr()
+    found = output.read_text() if output.exists() else None
+    assert found == (None if refused else text_of(export, tmp_path, model, **options))
+    sentence = "Expected --units with colvars only, got gromacs with plumed."
+    assert (said.err, said.out) == (
+        (f"latflow: {sentence}\n", "") if refused else ("", f"Saved: {output}\n")
+    )
+
+
+def test_choices_of_the_command_are_those_of_the_functions() -> None:
+    assert list(get_args(Program)) == [export.__name__ for export in EXPORTS]
+    assert list(get_args(Units)) == list(LENGTHS)

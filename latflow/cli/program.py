@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import latflow
-from latflow.cli import demo, featurize, fit, report, sample
+from latflow.cli import demo, export, featurize, fit, report, sample
 from latflow.cli.command import Command, with_options
 from latflow.cli.config import options_of
 
@@ -32,7 +32,10 @@ OPTION_NAMES = {
 }  # fmt: skip
 
 app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
-for command in (demo.demo, featurize.featurize, fit.fit, sample.sample, report.report):
+COMMANDS = (
+    demo.demo, featurize.featurize, fit.fit, sample.sample, report.report, export.export,
+)  # fmt: skip
+for command in COMMANDS:
     app.command(cls=Command)(with_options(command))
 
 
