@@ -580,7 +580,10 @@ class TestConfig:
         [
             ('output = "model.latflow"', "Expected output in a table named after its command, as"),
             ("lagtme = 3", "lagtime"),
-            ("[fitt]", "tables named after commands (demo, featurize, fit, sample, report)"),
+            (
+                "[fitt]",
+                "tables named after commands (demo, featurize, fit, sample, report, export)",
+            ),
             ("[fit]\nn_samples = 3", "options of latflow fit (trajectory, temperature"),
             ("x = ", "Expected TOML in run.toml"),
             ("lagtime = [1, 2]", "one value for lagtime in run.toml, got [1, 2]"),
@@ -778,7 +781,7 @@ class TestProgram:
     @pytest.mark.parametrize(
         ("arguments", "existing"),
         [
-            ([], "demo, featurize, fit, sample, report"),
+            ([], "demo, featurize, fit, sample, report, export"),
             (["train"], "demo"),
             (["fit", "a.npy"], "--temperature"),
             (["fit", "--temperature", "300"], "FILE"),
