@@ -8,7 +8,9 @@ refused in one sentence, or read as numpy and mdtraj read the same bytes; a mode
 What reads it has 5 s and 2 GB. "Crashed" is a process that a signal killed.
 """
 
+import ctypes
 import gzip
+import pickle
 import re
 import tempfile
 import zlib
@@ -36,6 +38,7 @@ TRAJECTORIES = (
     "openmm/peptide.dcd",
     "amber/peptide.nc",
 )
+M_PERTURB = -6  # of glibc's mallopt
 ENDS = ("refused", "read as others read it", "read", "read otherwise", "crashed", "hung")
 RUNS = re.compile(r"^(\d+) of \d+ frames .* after a restart")
 
@@ -145,6 +148,27 @@ def same_features(read, others, warned):
 # ------------------------------------------------------------------ ends
 
 
+def differ_by_memory(one, path, same):
+    """Tell whether answers differ by what memory held before it was taken, and by nothing else.
+
+    Damaged frames make mdtraj read beyond its buffers: such bytes have no reading to compare, but
+    with the same byte all over the memory both readers give the same.
+    """
+    ours, theirs = (
+        [end_of(partial(_soiled, reader, byte), path) for byte in (0x55, 0xAA, 0x00)]
+        for reader in (one.read, one.others)
+    )
+    read = [(a.what, b.what) for a, b in zip(ours, theirs, strict=True) if a.how == b.how == "read"]
+    alike = any(same(answer, other, warned) for (answer, warned), (other, _) in read)
+    return alike or len({pickle.dumps(end) for end in theirs}) > 1
+
+
+def _soiled(reader, byte, path):
+    """Read with a byte all over the memory that the C library hands out."""
+    ctypes.CDLL(None).mallopt(M_PERTURB, byte)
+    return reader(path)
+
+
 def end_of_damaged(one, path, generator, same):
     """Damage a file, read it, and tell how that ended, with what was said or done."""
     content, kind = damaged(one.content, generator)
@@ -154,6 +178,7 @@ def end_of_damaged(one, path, generator, same):
         answer, warned = end.what
         theirs = end_of(one.others, path)
         alike = theirs.how == "read" and same(answer, theirs.what[0], warned)
+        alike = alike or differ_by_memory(one, path, same)
         return "read as others read it" if alike else "read otherwise", f"{kind}: {theirs}"
     return end.how, f"{kind}: {end.what}"
 
