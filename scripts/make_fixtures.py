@@ -28,7 +28,9 @@ STRUCTURE = Path(__file__).parent.parent / "tests" / "data" / "alanine_dipeptide
 LADDER = (300, 330, 360)
 COLD = LADDER[0]
 KCAL, ANGSTROM = 4.184, 10.0  # kJ/mol, per nm
-MACHINE = re.compile(r"By user:|On host:|Working dir:|Created by|was created")
+MACHINE = re.compile(
+    r"By user:|On host:|Working dir|Executable path:|Hostname:|Created by|was created"
+)
 MPIRUN = ("mpirun", "--allow-run-as-root", "--oversubscribe", "-np", str(len(LADDER)))
 
 
@@ -71,7 +73,7 @@ class Program:
             stem, _, suffix = name.rpartition("_")
             target = self.out / f"{stem}.{suffix}"
             shutil.copy(self.folder / source, target)
-            if suffix in ("top", "xvg"):
+            if suffix in ("top", "xvg", "mdout"):
                 lines = target.read_text().splitlines(keepends=True)
                 target.write_text("".join(line for line in lines if not MACHINE.search(line)))
         (self.out / "commands.txt").write_text("\n".join(self.commands) + "\n")
