@@ -12,6 +12,9 @@ import sklearn
 from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.datasets import make_three_hole
 
+# programs that tests start in a process of their own, with packages that only `make slow` installs
+collect_ignore = ["colvars_in_lammps.py"]
+
 # ------------------------------------------------------------------ quick settings
 
 # in a second or two: enough to tell the three holes apart
