@@ -230,6 +230,6 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--frames", type=int, default=1500, help="of each of eight walkers")
     parser.add_argument("--bootstraps", type=int, default=20)
-    parser.add_argument("--max-iter", type=int, default=1600)
+    parser.add_argument("--max-iter", type=int, default=1400)
     parser.add_argument("--lagtime", type=int, default=1, help="ps")
     results.publish(parser, run)

@@ -269,7 +269,7 @@ if __name__ == "__main__":
     parser = results.options(__doc__)
     results.add_tables(parser, TABLES)
     parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--max-iter", type=int, default=1600, help="of latflow")
+    parser.add_argument("--max-iter", type=int, default=1400, help="of latflow")
     parser.add_argument("--most", type=int, default=5000, help="steps of a fit of spib")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--repeats", type=int, default=50, help="of the steps")

@@ -7,6 +7,8 @@ stages  a whole fit (LaTF, h, generator) of LJ7 and of the three-hole potential.
         operations of the fit over the rate of a large float32 matrix product in this run; an
         operation is a multiplication or addition in a matrix product, or one number written by
         anything else in torch (k-means, TICA and the frames' weights are numpy's and not seen)
+operations  where a training step's time goes, of LJ7, by kind of operation (torch's profiler, whose
+        own share makes a step slower than it is: compare columns)
 flows   a training step and a sample of equal couplings: latflow, zuko and normflows
 
 Processor time, one thread; medians of repeats that take turns. Peers come with the extra `bench`;
@@ -156,6 +158,76 @@ def run_stages(args):
     yield results.Result("fit_speed_stages", title, every, gaps=True)
 
 
+# ------------------------------------------------------------------------ operations
+
+# the first kind whose words the name of an operation has
+KINDS = {
+    "views, and nodes of autograd's graph": (
+        "Backward", "view", "reshape", "detach", "expand", "transpose", "slice", "select",
+        "squeeze", "strided", "split", "narrow", "unbind", "alias", "permute", "numpy_T", "flatten",
+    ),
+    "matrix products": ("mm", "linear", "dot"),
+    "softmax": ("softmax", "logsumexp"),
+    "factorisations and solutions": ("linalg", "triangular", "cholesky"),
+    "look-up: gather, scatter, index": ("gather", "scatter", "index"),
+    "optimiser of all parameters": ("adam", "_foreach"),
+    "copies, stacks, empty and zero arrays": (
+        "copy", "cat", "stack", "empty", "zero", "ones", "fill", "clone", "_to", "aten::to",
+    ),
+    "random numbers": ("rand", "normal"),
+}  # fmt: skip
+ARITHMETIC = "arithmetic on single numbers, sums"
+CALLS = "Python, and what the profiler takes"
+
+
+def kind_of(name):
+    """Return the kind of an operation of torch's."""
+    kinds = (kind for kind, words in KINDS.items() if any(word in name for word in words))
+    return next(kinds, ARITHMETIC)
+
+
+def profiled(function, microseconds):
+    """Return a function that notes its operations' own time under the name of its stage."""
+
+    def call(*args, **kwargs):
+        start = time.perf_counter()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            outcome = function(*args, **kwargs)
+        whole = 1e6 * (time.perf_counter() - start)
+        stage, steps = stage_of(outcome)
+        into = microseconds.setdefault(stage, {"steps": 0, CALLS: 0.0})
+        own = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+        for name, spent in own.items():
+            into[kind_of(name)] = into.get(kind_of(name), 0.0) + spent
+        into[CALLS] += max(0.0, whole - sum(own.values()))
+        into["steps"] += steps
+        return outcome
+
+    return call
+
+
+def run_operations(args):
+    """Yield per cent of each stage's training, by kind of operation."""
+    system = SYSTEMS["lj7"]
+    data, microseconds = system.simulate(args.frames), {}
+    common = {"random_state": 0} | ({"max_iter": args.max_iter} if args.max_iter else {})
+    latent = LaTFEstimator(system.lagtime, boltzmann_constant=1.0, **common)
+    model = TemperatureExtrapolator(latent, n_bootstraps=0, **common)
+    with ExitStack() as patches:
+        for module in places(MINIMISE):
+            wrapped = profiled(getattr(module, MINIMISE), microseconds)
+            patches.enter_context(mock.patch.object(module, MINIMISE, wrapped))
+        model.fit(data["trajectories"], temperature=data["temperature"])
+    table = pd.DataFrame(microseconds).fillna(0.0)
+    steps = table.loc["steps"]
+    table = table.drop(index="steps")
+    ms = table.sum() / steps / 1e3
+    table = (100 * table / table.sum()).sort_values(table.columns[-1], ascending=False).round(0)
+    table.loc["ms a step, profiled"] = ms.round(1)
+    title = f"2 x {args.frames} frames of LJ7: per cent of a stage's training"
+    yield results.Result("fit_speed_operations", title, table.rename_axis("operation"))
+
+
 # ----------------------------------------------------------------------------- flows
 
 
@@ -252,7 +324,7 @@ def run_flows(args):
     yield results.Result("fit_speed_flows", title, table.round(3).rename_axis("flow"))
 
 
-TABLES = {"stages": run_stages, "flows": run_flows}
+TABLES = {"stages": run_stages, "operations": run_operations, "flows": run_flows}
 
 
 if __name__ == "__main__":

@@ -213,6 +213,6 @@ if __name__ == "__main__":
     parser.add_argument("--systems", nargs="+", choices=tuple(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--frames", type=int, default=50_000)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--max-iter", type=int, default=1600)
+    parser.add_argument("--max-iter", type=int, default=1400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     results.publish(parser, run)

@@ -52,7 +52,7 @@ def fit_all(data, seed, args, temperature_range):
     times = {"LaTF": timed(lambda: latf.fit(X, **metadata), time.perf_counter)}
     frozen = FrozenEstimator(latf)
     long = LaTFEstimator(
-        **options, n_transforms=12, max_iter=8 * (args.max_iter or 1600), learning_rate=5e-3
+        **options, n_transforms=12, max_iter=8 * (args.max_iter or 1400), learning_rate=5e-3
     )
     every = {
         "enthalpy": TemperatureExtrapolator(frozen, **settings),
@@ -161,7 +161,7 @@ def one_temperature(args, seed):
         lagtime=5,
         encoder="linear",
         boltzmann_constant=1.0,
-        max_iter=args.max_iter or 1600,
+        max_iter=args.max_iter or 1400,
         random_state=seed,
     )
     fit = lambda: model.fit(data["trajectories"], temperature=data["temperature"])  # noqa: E731

@@ -77,19 +77,19 @@ def test_the_tilted_method_trains_no_generator(few_frames: Any) -> None:
     assert model.history_ == model.estimator_.history_
 
 
-@pytest.mark.parametrize("max_iter", [160, 1600])
-def test_stages_take_their_sixteenths_of_the_steps(few_frames: Any, max_iter: int) -> None:
-    """No round is shorter than 60 steps, and all of them take ten sixteenths at most."""
+@pytest.mark.parametrize("max_iter", [140, 1400])
+def test_stages_take_their_fourteenths_of_the_steps(few_frames: Any, max_iter: int) -> None:
+    """No round is shorter than 60 steps, and all of them take ten fourteenths at most."""
     X, metadata = few_frames
     model = tiny_latf(max_iter=max_iter, n_refinements=10, n_states=4)
     fit_quietly(model, X, temperature=metadata["temperature"])
     steps = steps_of(model.history_)
     rounds = [n for stage, n in steps.items() if stage.startswith("refinement")]
     assert rounds
-    assert max(rounds) <= max(60, max_iter // 16)
-    assert sum(rounds) <= 10 * max_iter // 16
-    assert steps["joint"] <= 2 * max_iter // 16
-    assert steps["density"] <= 4 * max_iter // 16
+    assert max(rounds) <= max(60, max_iter // 14)
+    assert sum(rounds) <= 10 * max_iter // 14
+    assert steps["joint"] <= 2 * max_iter // 14
+    assert steps["density"] <= 2 * max_iter // 14
 
 
 @settings(max_examples=30, deadline=None)

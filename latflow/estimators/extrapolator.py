@@ -154,7 +154,7 @@ class TemperatureExtrapolator(
         Couplings of the conditional flow.
     hidden_features : tuple of int, default=(32, 32)
         Layers of each coupling's network.
-    max_iter : int, default=700
+    max_iter : int, default=400
         Most optimiser steps of the conditional flow.
     learning_rate : float, default=1e-2
     batch_size : int, default=1024
@@ -227,7 +227,7 @@ class TemperatureExtrapolator(
         boltzmann_constant: float | None = None,
         n_transforms: int = 3,
         hidden_features: tuple[int, ...] = (32, 32),
-        max_iter: int = 700,
+        max_iter: int = 400,
         learning_rate: float = 1e-2,
         batch_size: int = 1024,
         random_state: RandomState = None,

@@ -114,10 +114,10 @@ class LaTFEstimator(
     reference_temperature : float, optional
         T_ref of the base, where its width is 1 and what `temperature=None` means later; the lowest
         simulated temperature if not given.
-    max_iter : int, default=1600
-        Most optimiser steps in all. Each round of label refinement takes a sixteenth of them (or
-        60 steps), all rounds ten sixteenths at most, joint training two, and the density of the
-        noise-free variables four.
+    max_iter : int, default=1400
+        Most optimiser steps in all. Each round of label refinement takes a fourteenth of them (or
+        60 steps), all rounds ten fourteenths at most, joint training two, and the density of the
+        noise-free variables two.
     learning_rate : float, default=1e-2
         Peak of a schedule that warms up and falls to zero.
     batch_size : int, default=1024
@@ -208,7 +208,7 @@ class LaTFEstimator(
         flow: str = "spline",
         n_transforms: int = 3,
         reference_temperature: float | None = None,
-        max_iter: int = 1600,
+        max_iter: int = 1400,
         learning_rate: float = 1e-2,
         batch_size: int = 1024,
         tol: float = 1e-4,

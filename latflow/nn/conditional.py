@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.flows import Flow
+from latflow.nn.soap import Soap
 from latflow.nn.stages import moments
 from latflow.nn.training import Outcome, Plan, batches, evaluate, minimise
 
@@ -117,6 +118,7 @@ def train_conditional(
         batches(len(train[0]), plan.batch_size, generator),
         plan,
         stage=STAGE,
+        optimiser=Soap,
     )
     density.double().requires_grad_(False).eval()
     return outcome

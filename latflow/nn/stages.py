@@ -21,7 +21,8 @@ from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow.nn.batches import Batch, Features, as_index, filled
 from latflow.nn.distributions import TiltedGaussian
 from latflow.nn.model import LatentModel, vamp2
-from latflow.nn.training import Plan, Record, batches, evaluate, minimise, thin
+from latflow.nn.soap import Soap
+from latflow.nn.training import Optimiser, Plan, Record, batches, evaluate, minimise, thin
 
 # the loss of a batch, the held-out loss, and where batches of a size come from
 Losses = tuple[Callable[[Any], Tensor], Callable[[], float], Callable[[int], Iterator[Any]]]
@@ -29,7 +30,7 @@ Losses = tuple[Callable[[Any], Tensor], Callable[[], float], Callable[[int], Ite
 MOST_HELD_OUT = 8192
 LABEL_TOLERANCE = 0.01
 # parts of the steps: one round of refinement, all of them, joint training, density
-ROUND, REFINEMENT, JOINT, DENSITY = 1 / 16, 10 / 16, 2 / 16, 4 / 16
+ROUND, REFINEMENT, JOINT, DENSITY = 1 / 14, 10 / 14, 2 / 14, 2 / 14
 LEAST_ROUND = 60  # steps, as far as there are any: shorter rounds merge states untrained
 
 
@@ -164,7 +165,7 @@ class Fit:
             part.requires_grad_(False)
         n_steps = min(total - self.n_iter, max(1, round(DENSITY * total)))
         if not self.failed and n_steps:
-            self._minimise("density", self.model.flow, self._density_losses(), n_steps)
+            self._minimise("density", self.model.flow, self._density_losses(), n_steps, Soap)
 
     def _whiten(self) -> None:
         """Let the flow start from variables of the base's own spread."""
@@ -245,12 +246,19 @@ class Fit:
             lambda size: batches(len(data.rows), size, self.generator, data.rows.device),
         )
 
-    def _minimise(self, stage: str, module: torch.nn.Module, losses: Losses, n_steps: int) -> None:
+    def _minimise(
+        self,
+        stage: str,
+        module: torch.nn.Module,
+        losses: Losses,
+        n_steps: int,
+        optimiser: Callable[[torch.nn.Module], Optimiser] | None = None,
+    ) -> None:
         loss, held_out_loss, stream = losses
         plan = self.plan.of_steps(n_steps)
         outcome = minimise(
             module, loss, held_out_loss, stream(plan.batch_size), plan,
-            stage=stage, on_record=self.on_record,
+            stage=stage, optimiser=optimiser, on_record=self.on_record,
         )  # fmt: skip
         self.history += outcome.history
         self.n_iter += outcome.n_iter

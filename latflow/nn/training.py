@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -111,6 +111,7 @@ def minimise(
     plan: Plan,
     *,
     stage: str,
+    optimiser: Callable[[nn.Module], Optimiser] | None = None,
     on_record: Callable[[Record], None] | None = None,
 ) -> Outcome:
     """Train `module` and leave in it the weights with the lowest held-out loss.
@@ -131,6 +132,8 @@ def minimise(
     plan : Plan
     stage : str
         What records and warnings call this training.
+    optimiser : callable, optional
+        Module -> what makes the steps; :class:`AdamW` if not given.
     on_record : callable, optional
         Called with every record as it is made.
 
@@ -139,14 +142,15 @@ def minimise(
     Outcome
     """
     outcome = Outcome()
-    optimiser = AdamW(module, plan.weight_decay)
+    begin = optimiser or (lambda trained: AdamW(trained, plan.weight_decay))
+    steps = begin(module)
     best_weights = copy.deepcopy(module.state_dict())
     outcome.best = _finite_or_inf(held_out_loss())
     total: Tensor | float = 0.0
     stale, brake = 0, 1.0
     for step in range(plan.max_iter):
         value = loss(next(stream))
-        optimiser.step(value, brake * plan.rate(step))
+        steps.step(value, brake * plan.rate(step))
         total = total + value.detach()
         if (step + 1) % plan.check_every and step + 1 < plan.max_iter:
             continue
@@ -159,7 +163,7 @@ def minimise(
         total = 0.0
         if not (math.isfinite(record["loss"]) and math.isfinite(held_out)):  # type: ignore[arg-type]
             module.load_state_dict(best_weights)
-            optimiser, brake = AdamW(module, plan.weight_decay), brake / 2
+            steps, brake = begin(module), brake / 2
             outcome.rollbacks += 1
             if outcome.rollbacks > MOST_ROLLBACKS:
                 outcome.failed = True
@@ -213,6 +217,14 @@ def evaluate(loss: Callable[[], Tensor]) -> float:
     """Return a loss as a float, without gradients."""
     with torch.no_grad():
         return float(loss())
+
+
+class Optimiser(Protocol):
+    """Lowers a loss by changing a module's parameters."""
+
+    def step(self, value: Tensor, rate: float) -> None:
+        """Lower the value, a function of the module's parameters, at a learning rate."""
+        ...
 
 
 class AdamW:
