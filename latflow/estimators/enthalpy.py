@@ -13,13 +13,15 @@ from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow.estimators.seam import Standardised, features_of
 from latflow.nn.batches import Features, as_index, filled
 from latflow.nn.density_ratio import (
+    PLAN,
+    SHARED_PLAN,
     Functions,
     LastLayer,
     Solution,
     TemperatureClassifier,
     train_classifier,
 )
-from latflow.nn.training import Record
+from latflow.nn.training import Plan, Record
 from latflow.thermodynamics import Curves, Pool, Weighting, curve_functions, reduced_at
 from latflow.trajectories import step_of
 
@@ -99,8 +101,9 @@ def learn_enthalpy(
     choice: _Choice | None = None
     offsets, factor = np.zeros(len(pool.betas)), None
     x = features_of(v, torch.device("cpu"))
+    plan = SHARED_PLAN if n_bootstraps else PLAN
     for k in range(n_networks):
-        fit = _fit(v, x, pool, held_out, energy, int(seeds[k]), choice)
+        fit = _fit(v, x, pool, held_out, energy, int(seeds[k]), choice, plan)
         choice = fit.choice
         if k == 0 and energy is not None and len(pool.betas) > 1:
             factor = _energy_factor(fit, rng)
@@ -130,10 +133,7 @@ def _solved(
     precision.
     """
     first = fit.solve(pool.weights, fit.choice.order())
-    solutions = [first]
-    for times in draws:
-        weights = pool.weights_of(times)
-        solutions.append(fit.solve(weights, fit.choice.order(times), first))
+    solutions = [first, *fit.redrawn(draws, first)]
     answer, *others = fit.curves(v, solutions)
     bootstraps = []
     for route, solution, times in zip(others, solutions[1:], draws, strict=True):
@@ -193,6 +193,25 @@ class _Fit:
             solutions.append(self.problem.solve(used, self.choice.ridges[o], begin))
         return tuple(solutions)
 
+    def redrawn(
+        self, draws: list[FloatArray], first: tuple[Solution, ...]
+    ) -> list[tuple[Solution, ...]]:
+        """Solve for bootstraps, each with its order, from the solution of all frames."""
+        weights = torch.from_numpy(self.pool.weights[self.rows])
+        blocks = torch.from_numpy(self.pool.strata[0][self.rows]).long()
+        orders = [self.choice.order(times) for times in draws]
+        solutions: dict[int, tuple[Solution, ...]] = {}
+        for order in set(orders):
+            chosen = [b for b, own in enumerate(orders) if own == order]
+            times = torch.from_numpy(np.stack([draws[b] for b in chosen]))
+            starts = self.solve(self.pool.weights, order, first)
+            each = [
+                self.problem.solve_redrawn(weights, times, blocks, self.choice.ridges[o.order], o)
+                for o in starts
+            ]
+            solutions |= dict(zip(chosen, zip(*each, strict=True), strict=True))
+        return [solutions[b] for b in range(len(draws))]
+
     def curves(self, v: Standardised, solutions: list[tuple[Solution, ...]]) -> list[Curves]:
         """Return the curves of every frame for each solution."""
         each = [one for pair in solutions for one in pair]
@@ -221,12 +240,13 @@ def _fit(
     energy: FloatArray | None,
     seed: int,
     choice: _Choice | None,
+    plan: Plan,
 ) -> _Fit:
     """Train a network; the first one's last layer decides, by held-out frames, for all."""
     functions, orders = _functions(pool), _orders(pool, energy is not None)
     scaled = None if energy is None else _scaled(energy, pool)
     classifier, history = _train(
-        x, v.shape[1], pool, held_out, scaled, functions.upto(min(2, max(orders))), seed
+        x, v.shape[1], pool, held_out, scaled, functions.upto(min(2, max(orders))), seed, plan
     )
 
     def units(block: FloatArray) -> torch.Tensor:
@@ -398,6 +418,7 @@ def _train(
     energy: FloatArray | None,
     functions: Functions,
     seed: int,
+    plan: Plan,
 ) -> tuple[TemperatureClassifier, list[Record]]:
     """Train the network by stochastic gradients; return it in double precision."""
     generator = torch.Generator().manual_seed(seed)
@@ -414,5 +435,5 @@ def _train(
         as_index(np.flatnonzero(mask & (pool.weights > 0))) for mask in (~held_out, held_out)
     )
     energies = None if energy is None else torch.from_numpy(energy.astype(np.float32))
-    history = train_classifier(classifier, x, k, weights, energies, train, judged, generator)
+    history = train_classifier(classifier, x, k, weights, energies, train, judged, generator, plan)
     return classifier, history
