@@ -109,7 +109,9 @@ def learn_enthalpy(
             factor = _energy_factor(fit, rng)
         n_draws = len(range(k, n_bootstraps, n_networks))
         draws = [pool.redrawn(rng) for _ in range(n_draws)]
-        route, offsets, others = _solved(fit, v, pool, draws)
+        # the first from nothing: what answers without bootstraps hangs on no start
+        start = (fit.trained,) if k else ()
+        route, offsets, others = _solved(fit, v, pool, draws, start)
         history += fit.history
         routes.append(route)
         bootstraps += others
@@ -125,14 +127,18 @@ def _mean(routes: list[Curves]) -> Curves:
 
 
 def _solved(
-    fit: _Fit, v: Standardised, pool: Pool, draws: list[FloatArray]
+    fit: _Fit,
+    v: Standardised,
+    pool: Pool,
+    draws: list[FloatArray],
+    start: tuple[Solution, ...],
 ) -> tuple[Curves, FloatArray, list[Weighting]]:
     """Solve one network's last layer on all frames, and on bootstraps, each with its order.
 
     The first gives the curves and the f_k; bootstraps serve error bars only and are kept in single
     precision.
     """
-    first = fit.solve(pool.weights, fit.choice.order())
+    first = fit.solve(pool.weights, fit.choice.order(), start)
     solutions = [first, *fit.redrawn(draws, first)]
     answer, *others = fit.curves(v, solutions)
     bootstraps = []
@@ -179,6 +185,7 @@ class _Fit:
     rows: IntArray
     problem: LastLayer
     choice: _Choice
+    trained: Solution
     history: list[Record]
 
     def solve(
@@ -221,7 +228,10 @@ class _Fit:
             dim=1,
         )
         a = np.empty((len(v), slopes.shape[1]))
-        filled(a, ((self.units(block) @ slopes).numpy() for block in v.blocks()))
+        if len(self.rows) == len(v):
+            torch.matmul(self.problem.units, slopes, out=torch.from_numpy(a))
+        else:
+            filled(a, ((self.units(block) @ slopes).numpy() for block in v.blocks()))
         columns = np.split(a, np.cumsum([one.order for one in each])[:-1], axis=1)
         betas, routes = self.pool.betas, []
         for pair in solutions:
@@ -260,11 +270,12 @@ def _fit(
     values = torch.empty(len(rows), n_units, dtype=torch.float64, device="cpu")
     step = max(1, step_of(v.X) * len(rows) // len(v))  # rows between them count as read
     filled(values, (units(v[rows[k : k + step]]) for k in range(0, len(rows), step)))
-    centre, scale = values.mean(dim=0), values.std(dim=0)
+    centre = values.mean(dim=0)
+    values -= centre
+    scale = torch.linalg.vector_norm(values, dim=0) / np.sqrt(len(values) - 1)
     # one scale for all hidden units: one that only rare frames switch on stays small
     scale[: HIDDEN[-1]] = scale[: HIDDEN[-1]].square().mean().sqrt()
     scale[~(scale > LEAST_SCALE)] = 1.0
-    values -= centre
     values /= scale
     held_back = torch.ones(n_units, dtype=torch.float64, device="cpu")
     held_back[-n_outputs:] = OF_OUTPUTS
@@ -275,15 +286,31 @@ def _fit(
         held_back,
         None if scaled is None else torch.from_numpy(scaled[rows]),
     )
+    trained = _trained(classifier, centre, scale)
     if choice is None:
-        choice = _chosen(problem, pool, rows, orders)
-    return _Fit(lambda block: (units(block) - centre) / scale, pool, rows, problem, choice, history)
+        choice = _chosen(problem, pool, rows, orders, trained)
+    return _Fit(
+        lambda block: (units(block) - centre) / scale,
+        pool, rows, problem, choice, trained, history,
+    )  # fmt: skip
 
 
-def _chosen(problem: LastLayer, pool: Pool, rows: IntArray, orders: tuple[int, ...]) -> _Choice:
+def _trained(
+    classifier: TemperatureClassifier, centre: torch.Tensor, scale: torch.Tensor
+) -> Solution:
+    """Return the network's own answer, which its outputs, the last of the units, are."""
+    order = len(classifier.values)
+    slopes = torch.zeros(len(scale), order, dtype=torch.float64, device="cpu")
+    slopes[-order:] = torch.diag(scale[-order:])
+    f = classifier.f.detach() + classifier.log_counts - centre[-order:] @ classifier.values
+    return Solution(slopes, f - f[0], None)
+
+
+def _chosen(
+    problem: LastLayer, pool: Pool, rows: IntArray, orders: tuple[int, ...], solution: Solution
+) -> _Choice:
     """Choose the ridge of the first function, and that of all others, by what each would lose."""
     choice, first, higher = _Choice({}, {}, {}), RIDGES[0], MIDDLE_RIDGE
-    solution: Solution | None = None
     for order in range(1, max(orders) + 1):
         tried = []
         # the first function's is chosen alone, and anew beside the second

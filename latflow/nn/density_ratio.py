@@ -167,7 +167,8 @@ def train_classifier(
             inputs, k.index_select(0, rows).long(), weights.index_select(0, rows), u
         )
 
-    held_out = x.at(thin(judged if len(judged) else train, MOST_HELD_OUT))
+    most = MOST_HELD_OUT * plan.batch_size // PLAN.batch_size
+    held_out = x.at(thin(judged if len(judged) else train, most))
     outcome = minimise(
         classifier,
         loss,
@@ -240,6 +241,7 @@ class LastLayer:
         self.units, self.k, self.functions, self.energy = units, k, functions, energy
         self.held_back = held_back
         n = functions.values.shape[1]
+        self.member = one_hot(k, n).to(units)
         self.rows = [torch.nonzero(k == j)[:, 0] for j in range(n)] if energy is not None else []
         self._seen: tuple[Tensor, _Energies] | None = None
 
@@ -390,7 +392,7 @@ class LastLayer:
         values, tilts, bends = self.functions.upto(solution.order)
         share = weights / weights.sum()
         p = self.log_probabilities(solution.slopes, solution.f).exp()
-        residual = share[:, None] * (one_hot(self.k, p.shape[1]) - p)
+        residual = share[:, None] * (self.member - p)
         pull = residual @ values.T
         shift = torch.zeros_like(pull)
         if self.energy is not None and solution.variances is not None:
@@ -465,7 +467,7 @@ class LastLayer:
     def _gradient(
         self, weights: Tensor, ridge: Tensor, slopes: Tensor, p: Tensor, terms: _Terms | None
     ) -> Tensor:
-        residual = weights[:, None] * (one_hot(self.k, p.shape[1]) - p)
+        residual = weights[:, None] * (self.member - p)
         values = self.functions.values[: slopes.shape[1]]
         of_slopes = self.units.T @ (residual @ values.T)
         of_slopes = of_slopes + self.held_back[:, None] * ridge * slopes
@@ -513,9 +515,8 @@ class LastLayer:
         for rows in blocks_of_rows(len(self.units), CACHED * (m + n_draws * len(f[0]))):
             units = self.units[rows]
             a = (slopes.flatten(0, 1) @ units.T).view(n_draws, order, -1)
-            residual = one_hot(self.k[rows], f.shape[1]).T - (f[:, :, None] - values.T @ a).softmax(
-                1
-            )
+            p = (f[:, :, None] - values.T @ a).softmax(dim=1)
+            residual = self.member[rows].T - p
             residual *= (shares[:, blocks[rows]] * weights[rows])[:, None]
             of_slopes += (values @ residual).view(n_draws * order, -1) @ units
             of_f += residual.sum(dim=2)
