@@ -139,7 +139,7 @@ def _solved(
     precision.
     """
     first = fit.solve(pool.weights, fit.choice.order(), start)
-    solutions = [first, *fit.redrawn(draws, first)]
+    solutions = [first, *_redrawn(fit, draws, first)]
     answer, *others = fit.curves(v, solutions)
     bootstraps = []
     for route, solution, times in zip(others, solutions[1:], draws, strict=True):
@@ -149,6 +149,26 @@ def _solved(
         bootstraps.append(Weighting(route.single(), solved.log_counts, log_base, times=times))
     log_counts = first[-1].f.numpy()
     return answer, log_counts - np.log(pool.counts) + np.log(pool.counts[0]), bootstraps
+
+
+def _redrawn(
+    fit: _Fit, draws: list[FloatArray], first: tuple[Solution, ...]
+) -> list[tuple[Solution, ...]]:
+    """Solve for bootstraps, each with its order, from the solution of all frames."""
+    weights = torch.from_numpy(fit.pool.weights[fit.rows])
+    blocks = torch.from_numpy(fit.pool.strata[0][fit.rows]).long()
+    orders = [fit.choice.order(times) for times in draws]
+    solutions: dict[int, tuple[Solution, ...]] = {}
+    for order in set(orders):
+        chosen = [b for b, own in enumerate(orders) if own == order]
+        times = torch.from_numpy(np.stack([draws[b] for b in chosen]))
+        starts = fit.solve(fit.pool.weights, order, first)
+        each = [
+            fit.problem.solve_redrawn(weights, times, blocks, fit.choice.ridges[o.order], o)
+            for o in starts
+        ]
+        solutions |= dict(zip(chosen, zip(*each, strict=True), strict=True))
+    return [solutions[b] for b in range(len(draws))]
 
 
 class _Choice(NamedTuple):
@@ -199,25 +219,6 @@ class _Fit:
             begin = near[-1] if near else None
             solutions.append(self.problem.solve(used, self.choice.ridges[o], begin))
         return tuple(solutions)
-
-    def redrawn(
-        self, draws: list[FloatArray], first: tuple[Solution, ...]
-    ) -> list[tuple[Solution, ...]]:
-        """Solve for bootstraps, each with its order, from the solution of all frames."""
-        weights = torch.from_numpy(self.pool.weights[self.rows])
-        blocks = torch.from_numpy(self.pool.strata[0][self.rows]).long()
-        orders = [self.choice.order(times) for times in draws]
-        solutions: dict[int, tuple[Solution, ...]] = {}
-        for order in set(orders):
-            chosen = [b for b, own in enumerate(orders) if own == order]
-            times = torch.from_numpy(np.stack([draws[b] for b in chosen]))
-            starts = self.solve(self.pool.weights, order, first)
-            each = [
-                self.problem.solve_redrawn(weights, times, blocks, self.choice.ridges[o.order], o)
-                for o in starts
-            ]
-            solutions |= dict(zip(chosen, zip(*each, strict=True), strict=True))
-        return [solutions[b] for b in range(len(draws))]
 
     def curves(self, v: Standardised, solutions: list[tuple[Solution, ...]]) -> list[Curves]:
         """Return the curves of every frame for each solution."""
