@@ -140,7 +140,8 @@ def matrix_rate(size=2048):
 def run_stages(args):
     """Yield seconds, operations and their limit, stage by stage."""
     rate, tables = matrix_rate(), {}
-    for name, system in SYSTEMS.items():
+    for name in args.systems:
+        system = SYSTEMS[name]
         data = system.simulate(args.frames)
         common = {"random_state": 0} | ({"max_iter": args.max_iter} if args.max_iter else {})
         latent = LaTFEstimator(system.lagtime, boltzmann_constant=1.0, **common)
@@ -184,7 +185,7 @@ def seconds(n_bootstraps, **steps):
     return timed(lambda: model.fit(data["trajectories"], temperature=temperature))
 
 
-seconds(10, max_iter=10)
+seconds(0, max_iter=10)
 print(json.dumps([seconds(n, **settings["steps"]) for n in settings["bootstraps"]]))
 """
 
@@ -196,7 +197,7 @@ def run_bootstraps(args):
     settings = {"frames": args.frames, "bootstraps": numbers, "steps": {}}
     settings["steps"] |= {"max_iter": args.max_iter} if args.max_iter else {}
     rows = {}
-    for system in SYSTEMS:
+    for system in args.systems:
         turns = [
             {
                 f"{name}, {n}": seconds
@@ -319,6 +320,7 @@ TABLES = {"stages": run_stages, "bootstraps": run_bootstraps, "flows": run_flows
 if __name__ == "__main__":
     parser = results.options(__doc__)
     results.add_tables(parser, TABLES)
+    parser.add_argument("--systems", nargs="+", choices=tuple(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--frames", type=int, default=50_000, help="a temperature")
     parser.add_argument("--max-iter", type=int, help="of both estimators; their own if not given")
     parser.add_argument("--bootstraps", type=int, default=20)
