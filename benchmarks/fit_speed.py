@@ -1,7 +1,8 @@
 """What a fit costs, stage by stage, beside the arithmetic limit; and its flows beside peers'.
 
-    python benchmarks/fit_speed.py                          # both tables, about five minutes
+    python benchmarks/fit_speed.py                          # all tables, about ten minutes
     python benchmarks/fit_speed.py --tables flows --repeats 50
+    python benchmarks/fit_speed.py --tables bootstraps --checkout FOLDER   # beside another commit
 
 stages  a whole fit (LaTF, h, generator) of LJ7 and of the three-hole potential. The limit is the
         operations of the fit over the rate of a large float32 matrix product in this run; an
@@ -9,6 +10,8 @@ stages  a whole fit (LaTF, h, generator) of LJ7 and of the three-hole potential.
         anything else in torch (k-means, TICA and the frames' weights are numpy's and not seen)
 operations  where a training step's time goes, of LJ7, by kind of operation (torch's profiler, whose
         own share makes a step slower than it is: compare columns)
+bootstraps  the same fit with bootstraps and without, and that of another checkout: each fit in a
+        new process, in turn, after a short one
 flows   a training step and a sample of equal couplings: latflow, zuko and normflows
 
 Processor time, one thread; medians of repeats that take turns. Peers come with the extra `bench`;
@@ -21,13 +24,14 @@ import time
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pandas as pd
 import results
 import torch
-from clock import in_turn, timed
+from clock import in_child, in_turn, timed
 from simulations import SYSTEMS
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -42,6 +46,7 @@ METERED = {
     "initial labels": "initial_labels",
     "ridges and orders of h": "_chosen",
     "last layer of h": "_solved",
+    "bootstraps of h": "_redrawn",
     "free energies between temperatures": "free_energy_offsets",
     "draws for the generator": "weighted_draws",
 }
@@ -75,12 +80,16 @@ class Operations(TorchDispatchMode):
 
 
 def metered(function, read, spent, name=None):
-    """Return a function that notes by how much `read()` grew; minimise tells its stage itself."""
+    """Return a function that notes by how much `read()` grew, less what functions inside it noted.
+
+    minimise tells its stage itself.
+    """
 
     def call(*args, **kwargs):
-        before = read()
+        before, n = read(), len(spent)
         result = function(*args, **kwargs)
-        spent.append((name or result, read() - before))
+        inside = sum(amount for _, amount in spent[n:])
+        spent.append((name or result, read() - before - inside))
         return result
 
     return call
@@ -133,7 +142,8 @@ def matrix_rate(size=2048):
 def run_stages(args):
     """Yield seconds, operations and their limit, stage by stage."""
     rate, tables = matrix_rate(), {}
-    for name, system in SYSTEMS.items():
+    for name in args.systems:
+        system = SYSTEMS[name]
         data = system.simulate(args.frames)
         common = {"random_state": 0} | ({"max_iter": args.max_iter} if args.max_iter else {})
         latent = LaTFEstimator(system.lagtime, boltzmann_constant=1.0, **common)
@@ -226,6 +236,58 @@ def run_operations(args):
     table.loc["ms a step, profiled"] = ms.round(1)
     title = f"2 x {args.frames} frames of LJ7: per cent of a stage's training"
     yield results.Result("fit_speed_operations", title, table.rename_axis("operation"))
+
+
+# ------------------------------------------------------------------------ bootstraps
+
+FITS = """
+from clock import timed
+from simulations import SYSTEMS
+import torch
+
+torch.set_num_threads(1)
+system = SYSTEMS[settings["system"]]
+data = system.simulate(settings["frames"])
+temperature = data["temperature"]
+
+
+def seconds(n_bootstraps, **steps):
+    latf = {"lagtime": system.lagtime} | steps
+    model = extrapolator(n_bootstraps, latf, **steps)
+    return timed(lambda: model.fit(data["trajectories"], temperature=temperature))
+
+
+seconds(0, max_iter=10)
+print(json.dumps([seconds(n, **settings["steps"]) for n in settings["bootstraps"]]))
+"""
+
+
+def run_bootstraps(args):
+    """Yield seconds of whole fits without bootstraps and with them, and ratios to those without."""
+    checkouts = {"this": results.ROOT} | ({"other": args.checkout} if args.checkout else {})
+    numbers = [0, args.bootstraps]
+    settings = {"frames": args.frames, "bootstraps": numbers, "steps": {}}
+    settings["steps"] |= {"max_iter": args.max_iter} if args.max_iter else {}
+    rows = {}
+    for system in args.systems:
+        turns = [
+            {
+                f"{name}, {n}": seconds
+                for name, checkout in checkouts.items()
+                for n, seconds in zip(
+                    numbers, in_child(FITS, settings | {"system": system}, checkout), strict=True
+                )
+            }
+            for _ in range(args.fits)
+        ]
+        rows[system] = pd.DataFrame(turns).median()
+    table = pd.DataFrame(rows).T.rename_axis("system")
+    for name in checkouts:
+        table[f"{name}: {numbers[1]} / 0"] = table[f"{name}, {numbers[1]}"] / table[f"{name}, 0"]
+    if args.checkout:
+        table[f"this, {numbers[1]} / other, 0"] = table[f"this, {numbers[1]}"] / table["other, 0"]
+    title = f"2 x {args.frames} frames: seconds by number of bootstraps, {args.fits} fit(s) each"
+    yield results.Result("fit_speed_bootstraps", title, table.round(2))
 
 
 # ----------------------------------------------------------------------------- flows
@@ -324,15 +386,22 @@ def run_flows(args):
     yield results.Result("fit_speed_flows", title, table.round(3).rename_axis("flow"))
 
 
-TABLES = {"stages": run_stages, "operations": run_operations, "flows": run_flows}
+TABLES = {
+    "stages": run_stages,
+    "operations": run_operations,
+    "bootstraps": run_bootstraps,
+    "flows": run_flows,
+}
 
 
 if __name__ == "__main__":
     parser = results.options(__doc__)
     results.add_tables(parser, TABLES)
+    parser.add_argument("--systems", nargs="+", choices=tuple(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--frames", type=int, default=50_000, help="a temperature")
     parser.add_argument("--max-iter", type=int, help="of both estimators; their own if not given")
-    parser.add_argument("--bootstraps", type=int, default=0)
+    parser.add_argument("--bootstraps", type=int, default=20)
+    parser.add_argument("--checkout", type=Path, help="another commit, for the table of bootstraps")
     parser.add_argument("--fits", type=int, default=3, help="repeats of the whole fit")
     parser.add_argument("--repeats", type=int, default=50, help="of a step of the flows")
     parser.add_argument("--batches", type=int, nargs="+", default=[512, 1024, 4096])

@@ -78,6 +78,12 @@ def load(monkeypatch):
             "--seed-frames 1000 --repeats 1",
             "n_bootstraps=20",
         ),
+        (
+            "gpu.py",
+            "--devices cpu --frames 1000 --features 100 --wide-frames 500 --lj7-frames 500 "
+            "--max-iter 10 --batches 64 --bootstraps 10",
+            "loaded equal to the bit",
+        ),
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
         (
             "alanine_dipeptide.py",

@@ -132,6 +132,49 @@ def test_weights_have_no_scale_and_a_start_no_say(order: int) -> None:
     torch.testing.assert_close(other.slopes, problem.solution.slopes, rtol=1e-2, atol=1e-3)
 
 
+def length(step: torch.Tensor, curvature: torch.Tensor) -> float:
+    """Return the square root of what a quadratic function gains along a step."""
+    return float(step @ curvature @ step) ** 0.5
+
+
+@pytest.mark.parametrize("with_energies", [False, True])
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("largest", [2, 30])
+@pytest.mark.parametrize("seed", range(3))
+def test_bootstraps_solved_together_are_where_each_alone_would_be(
+    seed: int, largest: int, order: int, with_energies: bool
+) -> None:
+    """To three per cent of how far each is from the solution of all rows."""
+    problem = Problem(seed, order)
+    layer = problem.layer if with_energies else problem.of(None)
+    blocks = problem.blocks
+    draws = np.random.default_rng(seed).integers(largest + 1, size=(6, int(blocks.max()) + 1))
+    times = torch.from_numpy(draws + 0.1)
+    start = layer.solve(problem.weights, problem.ridge)
+    found = layer.solve_redrawn(problem.weights, times, blocks, problem.ridge, start)
+    assert len(found) == len(times)
+    for solution, own in zip(found, times, strict=True):
+        weights = problem.weights * own[blocks]
+        exact = layer.solve(weights, problem.ridge)
+        curvature = layer.curvature(weights, problem.ridge, exact)
+        here, there, alone = (
+            torch.cat((one.slopes.T.reshape(-1), one.f[1:])) for one in (solution, start, exact)
+        )
+        assert length(there - alone, curvature) > 1e-3
+        assert length(here - alone, curvature) < 0.03 * length(there - alone, curvature)
+
+
+def test_a_bootstrap_that_draws_every_block_once_is_the_solution_of_all_rows() -> None:
+    problem = Problem(0, 2)
+    layer = problem.of(None)
+    start = layer.solve(problem.weights, problem.ridge)
+    times = torch.ones(2, int(problem.blocks.max()) + 1, dtype=torch.float64)
+    found = layer.solve_redrawn(problem.weights, times, problem.blocks, problem.ridge, start)
+    for solution in found:
+        torch.testing.assert_close(solution.slopes, start.slopes, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(solution.f, start.f, rtol=1e-3, atol=1e-3)
+
+
 # ------------------------------------------------------------------ a system known by formula
 
 

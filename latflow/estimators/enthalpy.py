@@ -13,13 +13,15 @@ from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow.estimators.seam import Standardised, features_of
 from latflow.nn.batches import Features, as_index, filled
 from latflow.nn.density_ratio import (
+    PLAN,
+    SHARED_PLAN,
     Functions,
     LastLayer,
     Solution,
     TemperatureClassifier,
     train_classifier,
 )
-from latflow.nn.training import Record
+from latflow.nn.training import Plan, Record
 from latflow.thermodynamics import Curves, Pool, Weighting, curve_functions, reduced_at
 from latflow.trajectories import step_of
 
@@ -99,14 +101,17 @@ def learn_enthalpy(
     choice: _Choice | None = None
     offsets, factor = np.zeros(len(pool.betas)), None
     x = features_of(v, torch.device("cpu"))
+    plan = SHARED_PLAN if n_bootstraps else PLAN
     for k in range(n_networks):
-        fit = _fit(v, x, pool, held_out, energy, int(seeds[k]), choice)
+        fit = _fit(v, x, pool, held_out, energy, int(seeds[k]), choice, plan)
         choice = fit.choice
         if k == 0 and energy is not None and len(pool.betas) > 1:
             factor = _energy_factor(fit, rng)
         n_draws = len(range(k, n_bootstraps, n_networks))
         draws = [pool.redrawn(rng) for _ in range(n_draws)]
-        route, offsets, others = _solved(fit, v, pool, draws)
+        # the first from nothing: what answers without bootstraps hangs on no start
+        start = (fit.trained,) if k else ()
+        route, offsets, others = _solved(fit, v, pool, draws, start)
         history += fit.history
         routes.append(route)
         bootstraps += others
@@ -122,18 +127,19 @@ def _mean(routes: list[Curves]) -> Curves:
 
 
 def _solved(
-    fit: _Fit, v: Standardised, pool: Pool, draws: list[FloatArray]
+    fit: _Fit,
+    v: Standardised,
+    pool: Pool,
+    draws: list[FloatArray],
+    start: tuple[Solution, ...],
 ) -> tuple[Curves, FloatArray, list[Weighting]]:
     """Solve one network's last layer on all frames, and on bootstraps, each with its order.
 
     The first gives the curves and the f_k; bootstraps serve error bars only and are kept in single
     precision.
     """
-    first = fit.solve(pool.weights, fit.choice.order())
-    solutions = [first]
-    for times in draws:
-        weights = pool.weights_of(times)
-        solutions.append(fit.solve(weights, fit.choice.order(times), first))
+    first = fit.solve(pool.weights, fit.choice.order(), start)
+    solutions = [first, *_redrawn(fit, draws, first)]
     answer, *others = fit.curves(v, solutions)
     bootstraps = []
     for route, solution, times in zip(others, solutions[1:], draws, strict=True):
@@ -143,6 +149,26 @@ def _solved(
         bootstraps.append(Weighting(route.single(), solved.log_counts, log_base, times=times))
     log_counts = first[-1].f.numpy()
     return answer, log_counts - np.log(pool.counts) + np.log(pool.counts[0]), bootstraps
+
+
+def _redrawn(
+    fit: _Fit, draws: list[FloatArray], first: tuple[Solution, ...]
+) -> list[tuple[Solution, ...]]:
+    """Solve for bootstraps, each with its order, from the solution of all frames."""
+    weights = torch.from_numpy(fit.pool.weights[fit.rows])
+    blocks = torch.from_numpy(fit.pool.strata[0][fit.rows]).long()
+    orders = [fit.choice.order(times) for times in draws]
+    solutions: dict[int, tuple[Solution, ...]] = {}
+    for order in set(orders):
+        chosen = [b for b, own in enumerate(orders) if own == order]
+        times = torch.from_numpy(np.stack([draws[b] for b in chosen]))
+        starts = fit.solve(fit.pool.weights, order, first)
+        each = [
+            fit.problem.solve_redrawn(weights, times, blocks, fit.choice.ridges[o.order], o)
+            for o in starts
+        ]
+        solutions |= dict(zip(chosen, zip(*each, strict=True), strict=True))
+    return [solutions[b] for b in range(len(draws))]
 
 
 class _Choice(NamedTuple):
@@ -179,6 +205,7 @@ class _Fit:
     rows: IntArray
     problem: LastLayer
     choice: _Choice
+    trained: Solution
     history: list[Record]
 
     def solve(
@@ -202,7 +229,10 @@ class _Fit:
             dim=1,
         )
         a = np.empty((len(v), slopes.shape[1]))
-        filled(a, ((self.units(block) @ slopes).numpy() for block in v.blocks()))
+        if len(self.rows) == len(v):
+            torch.matmul(self.problem.units, slopes, out=torch.from_numpy(a))
+        else:
+            filled(a, ((self.units(block) @ slopes).numpy() for block in v.blocks()))
         columns = np.split(a, np.cumsum([one.order for one in each])[:-1], axis=1)
         betas, routes = self.pool.betas, []
         for pair in solutions:
@@ -221,12 +251,13 @@ def _fit(
     energy: FloatArray | None,
     seed: int,
     choice: _Choice | None,
+    plan: Plan,
 ) -> _Fit:
     """Train a network; the first one's last layer decides, by held-out frames, for all."""
     functions, orders = _functions(pool), _orders(pool, energy is not None)
     scaled = None if energy is None else _scaled(energy, pool)
     classifier, history = _train(
-        x, v.shape[1], pool, held_out, scaled, functions.upto(min(2, max(orders))), seed
+        x, v.shape[1], pool, held_out, scaled, functions.upto(min(2, max(orders))), seed, plan
     )
 
     def units(block: FloatArray) -> torch.Tensor:
@@ -240,11 +271,12 @@ def _fit(
     values = torch.empty(len(rows), n_units, dtype=torch.float64, device="cpu")
     step = max(1, step_of(v.X) * len(rows) // len(v))  # rows between them count as read
     filled(values, (units(v[rows[k : k + step]]) for k in range(0, len(rows), step)))
-    centre, scale = values.mean(dim=0), values.std(dim=0)
+    centre = values.mean(dim=0)
+    values -= centre
+    scale = torch.linalg.vector_norm(values, dim=0) / np.sqrt(len(values) - 1)
     # one scale for all hidden units: one that only rare frames switch on stays small
     scale[: HIDDEN[-1]] = scale[: HIDDEN[-1]].square().mean().sqrt()
     scale[~(scale > LEAST_SCALE)] = 1.0
-    values -= centre
     values /= scale
     held_back = torch.ones(n_units, dtype=torch.float64, device="cpu")
     held_back[-n_outputs:] = OF_OUTPUTS
@@ -255,15 +287,31 @@ def _fit(
         held_back,
         None if scaled is None else torch.from_numpy(scaled[rows]),
     )
+    trained = _trained(classifier, centre, scale)
     if choice is None:
-        choice = _chosen(problem, pool, rows, orders)
-    return _Fit(lambda block: (units(block) - centre) / scale, pool, rows, problem, choice, history)
+        choice = _chosen(problem, pool, rows, orders, trained)
+    return _Fit(
+        lambda block: (units(block) - centre) / scale,
+        pool, rows, problem, choice, trained, history,
+    )  # fmt: skip
 
 
-def _chosen(problem: LastLayer, pool: Pool, rows: IntArray, orders: tuple[int, ...]) -> _Choice:
+def _trained(
+    classifier: TemperatureClassifier, centre: torch.Tensor, scale: torch.Tensor
+) -> Solution:
+    """Return the network's own answer, which its outputs, the last of the units, are."""
+    order = len(classifier.values)
+    slopes = torch.zeros(len(scale), order, dtype=torch.float64, device="cpu")
+    slopes[-order:] = torch.diag(scale[-order:])
+    f = classifier.f.detach() + classifier.log_counts - centre[-order:] @ classifier.values
+    return Solution(slopes, f - f[0], None)
+
+
+def _chosen(
+    problem: LastLayer, pool: Pool, rows: IntArray, orders: tuple[int, ...], solution: Solution
+) -> _Choice:
     """Choose the ridge of the first function, and that of all others, by what each would lose."""
     choice, first, higher = _Choice({}, {}, {}), RIDGES[0], MIDDLE_RIDGE
-    solution: Solution | None = None
     for order in range(1, max(orders) + 1):
         tried = []
         # the first function's is chosen alone, and anew beside the second
@@ -398,6 +446,7 @@ def _train(
     energy: FloatArray | None,
     functions: Functions,
     seed: int,
+    plan: Plan,
 ) -> tuple[TemperatureClassifier, list[Record]]:
     """Train the network by stochastic gradients; return it in double precision."""
     generator = torch.Generator().manual_seed(seed)
@@ -414,5 +463,5 @@ def _train(
         as_index(np.flatnonzero(mask & (pool.weights > 0))) for mask in (~held_out, held_out)
     )
     energies = None if energy is None else torch.from_numpy(energy.astype(np.float32))
-    history = train_classifier(classifier, x, k, weights, energies, train, judged, generator)
+    history = train_classifier(classifier, x, k, weights, energies, train, judged, generator, plan)
     return classifier, history

@@ -39,7 +39,7 @@ from latflow._validation import (
 )
 from latflow.estimators import seam
 from latflow.estimators.initial_labels import initial_labels
-from latflow.estimators.seam import Standardised, features_of, pick_device
+from latflow.estimators.seam import Standardised, features_of, pays_on_gpu, pick_device
 from latflow.metrics import vamp2
 from latflow.nn.batches import as_index
 from latflow.nn.distributions import TiltedGaussian
@@ -133,7 +133,8 @@ class LaTFEstimator(
     boltzmann_constant : float, default=0.00831446...
         In kJ/mol/K; 1.0 for reduced units.
     device : str or torch.device, default="auto"
-        "auto" takes a GPU where there is one.
+        "auto" takes a GPU where there is one and it is faster: for hundreds of features and wide
+        networks, or batches of thousands of rows; docs/performance.md has the rule.
     n_threads : int or None, default=1
         Torch threads of fits and answers; None leaves torch's setting. After a fork a process
         answers on one thread only: the others did not come along.
@@ -352,9 +353,11 @@ class LaTFEstimator(
         vectors = 4 * (10 + self.n_components) + 8 * 5
         size = sys.getsizeof(frames) + vectors * n_frames + 4 * n_rows * n_features + WORKING
         where = "read from disk" if on_disk else "in memory"
-        device = pick_device(self.device).type
-        if self.device == "auto":
-            device += f", as {'a' if device == 'cuda' else 'no'} CUDA GPU is found"
+        device = self._device(n_features).type
+        if self.device == "auto" and torch.cuda.is_available():
+            device += f", where fits of {self.batch_size} rows a step are faster"
+        elif self.device == "auto":
+            device += ", as no CUDA GPU is found"
         tqdm.write(
             f"LaTF: {n_frames} frames of {n_features} features, {where}: the fit takes about "
             f"{size / 1e9:.2g} GB of memory and trains on {device}",
@@ -389,7 +392,7 @@ class LaTFEstimator(
         held_out = frames.held_out(self.validation_fraction, self.lagtime, rng)
         t = self._reduced(frames.temperature if frames.named else None, len(frames))
         base = TiltedGaussian(self.n_components, float(self.tilt), np.broadcast_to(t, len(frames)))
-        device = pick_device(self.device)
+        device = self._device(x.shape[1])
         features = features_of(x, device)
         return TrainingData.split(features, frames.weights, base, pairs, held_out, device)
 
@@ -404,7 +407,7 @@ class LaTFEstimator(
         """Build a model from one seed and run its first heat."""
         with torch_on(self.n_threads):
             generator = torch.Generator().manual_seed(seed)
-            device = pick_device(self.device)
+            device = self._device(x.shape[1])
             labels = as_index(initial_labels(x, frames, pairs, self.n_states, seed))
             model = self._build(x.shape[1], int(labels.max()) + 1, generator).to(device)
             plan = Plan(self.max_iter, self.learning_rate, self.batch_size, tol=self.tol)
@@ -445,6 +448,12 @@ class LaTFEstimator(
             fit.on_record = show
             yield
         fit.on_record = None
+
+    def _device(self, n_features: int) -> torch.device:
+        """Return the device that features are trained on."""
+        hidden = () if self.encoder == "linear" else self.hidden_features
+        widths = (n_features, *hidden, self.n_components)
+        return pick_device(self.device, pays=pays_on_gpu(self.batch_size, widths, self.n_threads))
 
     def _build(self, n_features: int, n_states: int, generator: torch.Generator) -> LatentModel:
         hidden = tuple(self.hidden_features)

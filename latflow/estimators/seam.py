@@ -8,8 +8,10 @@ their spread.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ from latflow.nn.conditional import ConditionalDensity
 from latflow.nn.model import LatentModel
 from latflow.trajectories import Rows, ahead, in_blocks, pools
 
+LEAST_WORK = 35_000_000  # weights times rows of a step, a thread: more is faster on a GPU
+WEIGHTS_BESIDE = 10_000  # that would cost as much as what a fit does beside its encoder
 CHUNK = 8192  # rows at once through a network, which the processor's cache holds
 
 SingleArray = NDArray[np.float32]
@@ -156,10 +160,29 @@ class Streamed:
         return read, [torch.from_numpy(place[rows]).to(self.device) for rows in columns]
 
 
-def pick_device(device: str | torch.device) -> torch.device:
-    """Return the device to train on; "auto" takes a CUDA GPU where there is one."""
+def pays_on_gpu(rows: int, widths: Sequence[int], n_threads: int | None) -> bool:
+    """Return whether the arithmetic of a fit outweighs what a GPU takes to launch its kernels.
+
+    The rule of docs/performance.md, from the seconds of an H100 and of one thread beside it.
+
+    Parameters
+    ----------
+    rows : int
+        Of a batch.
+    widths : sequence of int
+        Of the encoder's layers, the features first.
+    n_threads : int or None
+        Of the processor; None for all cores.
+    """
+    weights = sum(a * b for a, b in pairwise(widths))
+    threads = (os.cpu_count() or 1) if n_threads is None else n_threads
+    return rows * (weights + WEIGHTS_BESIDE) > threads * LEAST_WORK
+
+
+def pick_device(device: str | torch.device, *, pays: bool = True) -> torch.device:
+    """Return the device to train on; "auto" takes a CUDA GPU where there is one and it pays."""
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if pays and torch.cuda.is_available() else "cpu")
     try:
         return torch.device(device)
     except RuntimeError as error:

@@ -18,8 +18,8 @@ range of beta.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -32,6 +32,8 @@ from latflow.nn.networks import linear, log_softmax, mlp
 from latflow.nn.training import Plan, Record, evaluate, minimise, thin
 
 PLAN = Plan(max_iter=300, learning_rate=3e-2, batch_size=4096, weight_decay=1e-4, tol=1e-5)
+# of several networks whose mean answers: a quarter of the rows each
+SHARED_PLAN = replace(PLAN, learning_rate=2e-2, batch_size=1024)
 STAGE = "temperature classifier"
 MOST_HELD_OUT = 20_000
 
@@ -41,7 +43,9 @@ CLOSE = 1e-10  # nats a frame that another step would still gain
 SETTLED = 1e-3  # relative change of residual variances
 STALE = 0.1  # of the last gain: a curvature that leaves more is computed anew
 JITTER = 1e-12
+CACHED = 8  # of the rows that memory has room for, one in so many stays in the processor's cache
 SHORTEST = 1e-6
+REDRAWN_CLOSE = 1e-4  # of what a bootstrap's first step gains: its place to one per cent
 LEAST_VARIANCE = 1e-6  # of the energies' that their residuals are taken to have
 
 
@@ -132,6 +136,7 @@ def train_classifier(
     train: Tensor,
     judged: Tensor,
     generator: torch.Generator,
+    plan: Plan = PLAN,
 ) -> list[Record]:
     """Train the network by stochastic gradients; it ends in double precision.
 
@@ -147,6 +152,7 @@ def train_classifier(
     train, judged : Tensor of int
         Frames to train on, and to stop by; without any the first serve for both.
     generator : torch.Generator
+    plan : Plan
 
     Returns
     -------
@@ -161,13 +167,14 @@ def train_classifier(
             inputs, k.index_select(0, rows).long(), weights.index_select(0, rows), u
         )
 
-    held_out = x.at(thin(judged if len(judged) else train, MOST_HELD_OUT))
+    most = MOST_HELD_OUT * plan.batch_size // PLAN.batch_size
+    held_out = x.at(thin(judged if len(judged) else train, most))
     outcome = minimise(
         classifier,
         loss,
         lambda: evaluate(lambda: loss(held_out)),
-        x.batches((train,), PLAN.batch_size, generator),
-        PLAN,
+        x.batches((train,), plan.batch_size, generator),
+        plan,
         stage=STAGE,
     )
     classifier.double()
@@ -234,6 +241,7 @@ class LastLayer:
         self.units, self.k, self.functions, self.energy = units, k, functions, energy
         self.held_back = held_back
         n = functions.values.shape[1]
+        self.member = one_hot(k, n).to(units)
         self.rows = [torch.nonzero(k == j)[:, 0] for j in range(n)] if energy is not None else []
         self._seen: tuple[Tensor, _Energies] | None = None
 
@@ -261,7 +269,13 @@ class LastLayer:
             losses[rows] += (r2 / s2 + s2.log() + bend.square() / v2 + v2.log()) / 2
         return losses * weights / weights.sum()
 
-    def solve(self, weights: Tensor, ridge: Tensor, start: Solution | None = None) -> Solution:
+    def solve(
+        self,
+        weights: Tensor,
+        ridge: Tensor,
+        start: Solution | None = None,
+        close: float = 0.0,
+    ) -> Solution:
         """Minimise the weighted mean loss plus ridge / 2 times the squared slopes.
 
         Residual variances and the curvatures' targets are those of the solution before, until they
@@ -272,6 +286,8 @@ class LastLayer:
         weights : Tensor of shape (n_rows,)
         ridge : Tensor of shape (order,)
         start : Solution, optional
+        close : float, default=0
+            Share of the gain of a first step that may be left.
         """
         order, n = len(ridge), self.functions.values.shape[1]
         if start is None:
@@ -279,16 +295,70 @@ class LastLayer:
             start = Solution(zeros(self.units.shape[1], order), zeros(n), None)
         start = start.widened(order)
         if self.energy is None:
-            return self._newton(weights / weights.sum(), ridge, start, None)
+            return self._newton(weights / weights.sum(), ridge, start, None, close)
         energies = self._moments(weights)
         weights, solution = weights / weights.sum(), start
         terms = energies.terms(start.slopes, self.functions)
         for _ in range(MOST_ROUNDS):
-            solution = self._newton(weights, ridge, solution, terms)
+            solution = self._newton(weights, ridge, solution, terms, close)
             before, terms = terms, energies.terms(solution.slopes, self.functions)
             if (terms.variances / before.variances).log().abs().max() < SETTLED:
                 break
         return Solution(solution.slopes, solution.f, solution.factor, terms.variances)
+
+    def solve_redrawn(
+        self, weights: Tensor, times: Tensor, blocks: Tensor, ridge: Tensor, start: Solution
+    ) -> list[Solution]:
+        """Solve for bootstraps over blocks, all of them at once, to a per cent of their scatter.
+
+        One pass over the rows gives every block's curvature at the solution of all rows, and so
+        that of every bootstrap, which serves to the end; each step is one more pass for all. A
+        bootstrap that converges slowly, or has energies, is solved by itself.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_rows,)
+        times : Tensor of shape (n_bootstraps, n_blocks)
+            How often each block comes.
+        blocks : Tensor of int, shape (n_rows,)
+        ridge : Tensor of shape (order,)
+        start : Solution
+            Of all rows, with this ridge.
+
+        Returns
+        -------
+        list of Solution
+        """
+
+        def alone(own: Tensor, near: Solution) -> Solution:
+            return self.solve(weights * own[blocks], ridge, near, REDRAWN_CLOSE)
+
+        if self.energy is not None:
+            return [alone(own, start) for own in times]
+        sums = weights.new_zeros(times.shape[1]).index_add_(0, blocks, weights)
+        shares = times / (times @ sums)[:, None]
+        factors = torch.linalg.cholesky(self._curvatures(weights, shares, blocks, ridge, start))
+        slopes, f = start.slopes.T.repeat(len(times), 1, 1), start.f.repeat(len(times), 1)
+        n, enough, before = slopes[0].numel(), None, None
+        slow: list[int] = []
+        for _ in range(MOST_STEPS):
+            gradients = self._gradients(weights, shares, blocks, ridge, slopes, f)
+            steps = torch.cholesky_solve(gradients[:, :, None], factors)[:, :, 0]
+            gains = (gradients * steps).sum(dim=1) / 2
+            if enough is None:
+                enough = CLOSE + REDRAWN_CLOSE * gains
+            moving = gains > enough
+            if before is not None:
+                slow = torch.nonzero(moving & ~(gains <= STALE * before))[:, 0].tolist()
+            slopes = slopes - steps[:, :n].reshape(slopes.shape)
+            f = torch.cat((f[:, :1], f[:, 1:] - steps[:, n:]), dim=1)
+            if slow or not moving.any():
+                break
+            before = gains
+        solutions = [Solution(a.T, own, None) for a, own in zip(slopes, f, strict=True)]
+        for b in slow:
+            solutions[b] = alone(times[b], start)
+        return solutions
 
     def curvature(self, weights: Tensor, ridge: Tensor, solution: Solution) -> Tensor:
         """Return the second derivatives of what is minimised, at its minimum.
@@ -322,7 +392,7 @@ class LastLayer:
         values, tilts, bends = self.functions.upto(solution.order)
         share = weights / weights.sum()
         p = self.log_probabilities(solution.slopes, solution.f).exp()
-        residual = share[:, None] * (one_hot(self.k, p.shape[1]) - p)
+        residual = share[:, None] * (self.member - p)
         pull = residual @ values.T
         shift = torch.zeros_like(pull)
         if self.energy is not None and solution.variances is not None:
@@ -350,7 +420,12 @@ class LastLayer:
         return self._seen[1]
 
     def _newton(
-        self, weights: Tensor, ridge: Tensor, start: Solution, terms: _Terms | None
+        self,
+        weights: Tensor,
+        ridge: Tensor,
+        start: Solution,
+        terms: _Terms | None,
+        close: float,
     ) -> Solution:
         """Minimise with the residual variances held.
 
@@ -359,6 +434,7 @@ class LastLayer:
         slopes, f, factor = start.slopes, start.f, start.factor
         log_p = self.log_probabilities(slopes, f)
         value, before = self._value(weights, ridge, slopes, log_p, terms), torch.inf
+        enough = CLOSE
         for _ in range(MOST_STEPS):
             p = log_p.exp()
             gradient = self._gradient(weights, ridge, slopes, p, terms)
@@ -366,8 +442,9 @@ class LastLayer:
             if step is None or gain > STALE * before:
                 factor = torch.linalg.cholesky(self._curvature(weights, ridge, p, terms))
                 step, gain = _newton(factor, gradient)
-            if gain < CLOSE:
+            if gain < enough:
                 break
+            enough = max(enough, close * gain) if before == torch.inf else enough
             before, length = gain, 1.0
             while True:
                 new_slopes = slopes - length * step[: slopes.numel()].reshape(len(ridge), -1).T
@@ -390,7 +467,7 @@ class LastLayer:
     def _gradient(
         self, weights: Tensor, ridge: Tensor, slopes: Tensor, p: Tensor, terms: _Terms | None
     ) -> Tensor:
-        residual = weights[:, None] * (one_hot(self.k, p.shape[1]) - p)
+        residual = weights[:, None] * (self.member - p)
         values = self.functions.values[: slopes.shape[1]]
         of_slopes = self.units.T @ (residual @ values.T)
         of_slopes = of_slopes + self.held_back[:, None] * ridge * slopes
@@ -399,36 +476,82 @@ class LastLayer:
         return torch.cat((of_slopes.T.reshape(-1), -residual.sum(dim=0)[1:]))
 
     def _curvature(self, weights: Tensor, ridge: Tensor, p: Tensor, terms: _Terms | None) -> Tensor:
-        """Return the second derivatives in slopes and f.
-
-        For classes they are covariances of the logits' derivatives over p(k | v), over all rows.
-        """
-        values = self.functions.values[: len(ridge)]
-        (order, n), m = values.shape, self.units.shape[1]
-        mean = p @ values.T
+        """Return the second derivatives in slopes and f."""
+        (order, m), n = (len(ridge), self.units.shape[1]), p.shape[1]
         curvature = self.units.new_zeros(order * m + n - 1, order * m + n - 1)
-        slopes, free = slice(0, order * m), slice(order * m, None)
-        for rows in blocks_of_rows(len(p), m) if n > 1 else ():
-            units, member, expected, w = self.units[rows], p[rows], mean[rows], weights[rows, None]
-            for a in range(order):
-                at = slice(a * m, (a + 1) * m)
-                for b in range(a + 1):
-                    both = (member @ (values[a] * values[b]))[:, None]
-                    both = both - expected[:, a : a + 1] * expected[:, b : b + 1]
-                    curvature[at, b * m : (b + 1) * m] += units.T @ (w * both * units)
-                curvature[free, at] -= (
-                    units.T @ (w * member * (values[a] - expected[:, a : a + 1]))[:, 1:]
-                ).T
-            curvature[free, free] += (
-                torch.diag((w * member).sum(dim=0)[1:]) - member[:, 1:].T @ (w * member)[:, 1:]
-            )
-        # both triangles from the lower one
-        curvature = curvature.tril() + curvature.tril(-1).T
+        for rows in blocks_of_rows(len(p), CACHED * m) if n > 1 else ():
+            curvature += self._of_classes(self.units[rows], p[rows], weights[rows, None], order)
+        curvature = _mirrored(curvature)
         if terms is not None:
-            curvature[slopes, slopes] += terms.curvature()
-        curvature.diagonal()[slopes] += torch.outer(ridge, self.held_back).flatten()
-        curvature.diagonal()[:] += JITTER * (1 + float(curvature.diagonal().max()))
+            curvature[: order * m, : order * m] += terms.curvature()
+        return self._held(curvature, ridge)
+
+    def _curvatures(
+        self, weights: Tensor, shares: Tensor, blocks: Tensor, ridge: Tensor, start: Solution
+    ) -> Tensor:
+        """Return the curvatures of bootstraps at one solution; `shares` are what blocks count."""
+        (order, m), n = (len(ridge), self.units.shape[1]), len(start.f)
+        size = order * m + n - 1
+        curvatures = self.units.new_zeros(len(shares), size * size)
+        p = self.log_probabilities(start.slopes, start.f).exp()
+        for block, rows in _in_blocks(blocks, CACHED * m):
+            own = self._of_classes(self.units[rows], p[rows], weights[rows, None], order)
+            curvatures.addr_(shares[:, block], own.flatten())
+        return self._held(_mirrored(curvatures.view(-1, size, size)), ridge)
+
+    def _gradients(
+        self,
+        weights: Tensor,
+        shares: Tensor,
+        blocks: Tensor,
+        ridge: Tensor,
+        slopes: Tensor,
+        f: Tensor,
+    ) -> Tensor:
+        """Return the gradients of bootstraps, each at slopes (order, n_units) and f of its own."""
+        n_draws, order, m = slopes.shape
+        values = self.functions.values[:order]
+        of_slopes, of_f = torch.zeros_like(slopes.flatten(0, 1)), torch.zeros_like(f)
+        for rows in blocks_of_rows(len(self.units), CACHED * (m + n_draws * len(f[0]))):
+            units = self.units[rows]
+            a = (slopes.flatten(0, 1) @ units.T).view(n_draws, order, -1)
+            p = (f[:, :, None] - values.T @ a).softmax(dim=1)
+            residual = self.member[rows].T - p
+            residual *= (shares[:, blocks[rows]] * weights[rows])[:, None]
+            of_slopes += (values @ residual).view(n_draws * order, -1) @ units
+            of_f += residual.sum(dim=2)
+        ridges = ridge[:, None] * self.held_back * slopes
+        return torch.cat(((of_slopes.view_as(slopes) + ridges).flatten(1), -of_f[:, 1:]), dim=1)
+
+    def _of_classes(self, units: Tensor, p: Tensor, w: Tensor, order: int) -> Tensor:
+        """Return the lower triangle of what rows of weights w add to the curvature of the classes.
+
+        It is the covariance of the logits' derivatives over p(k | v).
+        """
+        values, m, n = self.functions.values[:order], units.shape[1], p.shape[1]
+        mean, weighted = p @ values.T, w * p
+        curvature = units.new_zeros(order * m + n - 1, order * m + n - 1)
+        free = slice(order * m, None)
+        for a in range(order):
+            at = slice(a * m, (a + 1) * m)
+            for b in range(a + 1):
+                both = (p @ (values[a] * values[b]))[:, None]
+                both = both - mean[:, a : a + 1] * mean[:, b : b + 1]
+                curvature[at, b * m : (b + 1) * m] = units.T @ (w * both * units)
+            tilt = weighted * (values[a] - mean[:, a : a + 1])
+            curvature[free, at] = -(units.T @ tilt[:, 1:]).T
+        within = p[:, 1:].T @ weighted[:, 1:]
+        curvature[free, free] = torch.diag(weighted.sum(dim=0)[1:]) - within
         return curvature
+
+    def _held(self, curvatures: Tensor, ridge: Tensor) -> Tensor:
+        """Return curvatures, one or several, with that of the ridge; changes what it is given."""
+        diagonals = curvatures.diagonal(dim1=-2, dim2=-1)
+        diagonals[..., : len(ridge) * len(self.held_back)] += torch.outer(
+            ridge, self.held_back
+        ).flatten()
+        diagonals += JITTER * (1 + diagonals.amax(dim=-1, keepdim=True))
+        return curvatures
 
 
 class _Energies(NamedTuple):
@@ -537,3 +660,17 @@ def _newton(factor: Tensor, gradient: Tensor) -> tuple[Tensor, float]:
     """Return the step to subtract, and what a quadratic function would gain by it."""
     step = torch.cholesky_solve(gradient[:, None], factor)[:, 0]
     return step, float(gradient @ step) / 2
+
+
+def _mirrored(lower: Tensor) -> Tensor:
+    """Return symmetric matrices from their lower triangles."""
+    return lower.tril() + lower.tril(-1).mT
+
+
+def _in_blocks(blocks: Tensor, n_columns: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield blocks and rows of theirs, as many at once as keep memory small."""
+    order, counts = torch.argsort(blocks, stable=True), torch.bincount(blocks).tolist()
+    every = torch.split(order, counts)
+    for block, own in enumerate(every):
+        for part in blocks_of_rows(len(own), n_columns):
+            yield block, own[part]

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
 from latflow._blocks import blocks_of_rows
 from latflow._typing import FloatArray, IntArray
-from latflow.thermodynamics.offsets import free_energy_offsets
+from latflow.thermodynamics.offsets import free_energy_offsets, log_total
 from latflow.thermodynamics.pool import Pool
 from latflow.thermodynamics.routes import Route, reduced_at
 
@@ -63,8 +63,8 @@ class Weighting:
         """Build from log N_k + f_k, u(n, beta_k) and the frames' weights."""
         with np.errstate(divide="ignore"):
             log_base = np.log(weights)
-        for rows in blocks_of_rows(len(reduced), len(log_counts)):
-            log_base[rows] -= logsumexp(log_counts - reduced[rows], axis=1)
+        for rows in blocks_of_rows(len(reduced), 8 * len(log_counts)):
+            log_base[rows] -= log_total(log_counts[:, None] - reduced[rows].T)
         return cls(route, log_counts, log_base, pool)
 
     def redrawn(self, times: FloatArray) -> Weighting:
