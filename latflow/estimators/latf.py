@@ -38,6 +38,7 @@ from latflow._validation import (
     whole_or_nothing,
 )
 from latflow.estimators import seam
+from latflow.estimators.directions import WIDE, Directions
 from latflow.estimators.initial_labels import initial_labels
 from latflow.estimators.seam import Standardised, features_of, pick_device
 from latflow.metrics import vamp2
@@ -303,14 +304,23 @@ class LaTFEstimator(
             self._fit(frames)
         return self
 
-    def _fit(self, frames: Frames) -> tuple[FloatArray, IntArray]:
-        """Fit on checked frames, inside of `torch_on`; return their variables and states."""
+    def _fit(
+        self, frames: Frames, directions: Directions | None = None
+    ) -> tuple[FloatArray, IntArray]:
+        """Fit on checked frames, inside of `torch_on`; return their variables and states.
+
+        Wide features are read along directions: those given, of standardised features, or own ones.
+        """
         pairs = frames.pairs(self.lagtime)
         if self.verbose:
             self._tell_plan(frames)
         self._learn_from_features(frames)
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
         x = Standardised(frames.X, self.mean_, self.scale_)
+        if x.shape[1] > WIDE:
+            if directions is None or not self.standardize:
+                directions = Directions.of(x, frames.weights, pairs, int(seeds[0]))
+            x = directions.along
         data = self._training_data(x, frames, pairs, int(seeds[0]))
         fits = each((self._start, (x, frames, pairs, data, int(seed))) for seed in seeds)
         while len(fits) > 1:
@@ -318,7 +328,10 @@ class LaTFEstimator(
             better = fits[: (len(fits) + 1) // 2]
             fits = each((self._heat, (fit, data)) for fit in better)
         self._finish(fits[0], data)
-        del data, pairs
+        model = fits[0].model.cpu().double()
+        if directions is not None:
+            model.read_through(torch.from_numpy(directions.vectors))
+        del data, pairs, x, directions
         return self._keep(fits[0], frames)
 
     def _check_parameters(self) -> None:
@@ -471,7 +484,7 @@ class LaTFEstimator(
 
     def _keep(self, fit: Fit, frames: Frames) -> tuple[FloatArray, IntArray]:
         """Keep what was learned; return collective variables and states of the frames."""
-        self.model_ = fit.model.cpu().double().requires_grad_(False).eval()
+        self.model_ = fit.model.requires_grad_(False).eval()
         self.history_ = fit.history
         self.n_iter_ = fit.n_iter
         self.converged_ = fit.settled and not fit.failed
