@@ -9,12 +9,13 @@ from scipy.signal import lfilter
 from sklearn.frozen import FrozenEstimator
 
 from latflow import load, save
-from latflow.estimators import directions
+from latflow._validation import heard
+from latflow.estimators import directions, latf
 from latflow.estimators.directions import WIDE, Directions
 from latflow.estimators.seam import Standardised
 from latflow.nn.networks import Encoder
-from latflow.trajectories import Rows, gather_frames, rows
-from tests.conftest import fit_quietly, quick_extrapolator, quick_latf, tiny_latf
+from latflow.trajectories import Rows, free_memory, gather_frames, rows
+from tests.conftest import fit_quietly, quick_extrapolator, quick_latf, tiny_extrapolator, tiny_latf
 
 N_INFORMED, N_FAST, N_WIDE = 4, 30, 600
 
@@ -162,3 +163,27 @@ def test_h_of_wide_features_weights_frames_as_their_energy_does(frozen):
     for t in (1.0, 1.2, 1.5):
         weights = np.concatenate(model.frame_weights(t))
         assert weights @ np.concatenate(fast) == pytest.approx(-3 / t, abs=0.15)
+
+
+def test_wide_features_that_never_vary_are_fitted_as_narrow_ones_are():
+    for n_features in (WIDE, WIDE + 1):
+        model = fit_quietly(tiny_latf(), np.ones((300, n_features)))
+        assert model.n_states_ == 1
+        assert np.isfinite(model.transform(np.ones((2, n_features)))).all()
+
+
+def test_the_estimator_inside_an_extrapolator_is_that_fitted_alone():
+    X = [wide(300, seed)[0] for seed in range(2)]
+    alone = fit_quietly(tiny_latf(), X, temperature=[1.0, 1.5])
+    inside = fit_quietly(tiny_extrapolator(tiny_latf()), X, temperature=[1.0, 1.5]).estimator_
+    np.testing.assert_array_equal(inside.transform(X[0]), alone.transform(X[0]))
+
+
+def test_too_little_memory_is_told_before_it_is_needed(monkeypatch):
+    monkeypatch.setattr(latf, "free_memory", lambda: 1e6)
+    for n_features in (20, WIDE + 100):
+        X = wide(300, 0, n_features=n_features)[0]
+        with heard() as said:
+            tiny_latf().fit(X)
+        assert said[0].startswith(f"300 frames of {n_features} features, in memory: the fit takes")
+    assert free_memory() > 1e6

@@ -86,6 +86,20 @@ class Directions:
         return cls(vectors, along)
 
 
+def needs(n_frames: int, n_features: int) -> tuple[int, int]:
+    """Return how many directions there are at most, and the bytes that learning them takes."""
+    n_rows = min(n_frames, max(2, MOST_NUMBERS // n_features))
+    n_components = _most_components(n_rows, n_features)
+    workspace = 4 * (n_rows + n_features) * n_components  # of the randomised decomposition
+    n_directions = n_components + max(1, n_components // COMPONENTS_PER_FEATURE)
+    return n_directions, 4 * (n_rows * n_features + workspace)
+
+
+def _most_components(n_rows: int, n_features: int) -> int:
+    most = np.clip(n_rows // FRAMES_PER_COMPONENT, FEWEST_COMPONENTS, MOST_COMPONENTS)
+    return min(int(most), n_rows - 1, n_features)
+
+
 def independent_components(
     x: Standardised, pairs: Pairs, weights: FloatArray, n_components: int
 ) -> Any:
@@ -114,12 +128,12 @@ def _components(x: Standardised, weights: FloatArray, seed: int) -> tuple[Single
     rows = thin(np.flatnonzero(weights > 0), max(2, MOST_NUMBERS // n_features))
     sample = x.read(rows, np.empty((len(rows), n_features), np.float32))
     sample *= np.sqrt(weights[rows] / weights[rows].sum())[:, None].astype(np.float32)
-    most = np.clip(len(rows) // FRAMES_PER_COMPONENT, FEWEST_COMPONENTS, MOST_COMPONENTS)
     with one_at_a_time:
         _, scales, components = randomized_svd(
-            sample, min(int(most), len(rows) - 1, n_features), n_iter=POWERS,
+            sample, _most_components(len(rows), n_features), n_iter=POWERS,
             power_iteration_normalizer="QR", random_state=seed,
         )  # fmt: skip
+    scales = np.maximum(scales, np.finfo(np.float32).tiny)  # all zero where no feature varies
     there = scales > LEAST_SCALE * scales[0]
     return np.ascontiguousarray(components[there].T), scales[there]
 

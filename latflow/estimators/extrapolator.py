@@ -398,32 +398,35 @@ class TemperatureExtrapolator(
         check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
         pool = pool_of(frames, self.units_)
         frozen = isinstance(self.estimator, FrozenEstimator) or _is_frozen(self.estimator_)
-        directions = self._directions(frames, rs, fit=not frozen)
-        self.z_, labels = self._variables(frames, directions, fit=not frozen)
-        self._fit_answers(frames, directions, pool, labels, rs)
+        self.z_, labels, directions = self._variables(frames, fit=not frozen)
+        read = self._read(frames, directions, rs)
+        self._fit_answers(frames, read, pool, labels, rs)
 
-    def _directions(
-        self, frames: Frames, rs: np.random.RandomState, *, fit: bool
-    ) -> Directions | None:
-        """Return what the estimator and h read wide features along; None for others."""
-        latent = fit and isinstance(self._last, LaTFEstimator)
-        if frames.X.shape[1] <= WIDE or not (latent or self.method == "enthalpy"):
-            return None
-        x = seam.Standardised(frames.X, *frames.scaling()[:2])
-        pairs = frames.pairs(self.lagtime_) if latent else None
-        return Directions.of(x, frames.weights, pairs, int(rs.randint(2**31 - 1)))
+    def _read(
+        self, frames: Frames, directions: Directions | None, rs: np.random.RandomState
+    ) -> Frames:
+        """Return the frames by the features that h reads: wide ones along directions."""
+        if frames.X.shape[1] <= WIDE or self.method != "enthalpy":
+            return frames
+        if directions is None or not self._last.standardize:
+            x = seam.Standardised(frames.X, *frames.scaling()[:2])
+            directions = Directions.of(x, frames.weights, None, int(rs.randint(2**31 - 1)))
+        return frames.with_features(directions.along.X)
 
     def _variables(
-        self, frames: Frames, directions: Directions | None = None, *, fit: bool
-    ) -> tuple[FloatArray, IntArray | None]:
-        """Return variables and states of frames, by the estimator's last step, fitted if asked."""
+        self, frames: Frames, *, fit: bool
+    ) -> tuple[FloatArray, IntArray | None, Directions | None]:
+        """Return variables and states of frames, by the estimator's last step, fitted if asked.
+
+        And the directions that it read wide features along, if it is a LaTFEstimator.
+        """
         last = self._last
         if isinstance(last, LaTFEstimator):
             if fit:
-                return last._fit(frames, directions)
+                return last._fit(frames)
             last._check_frames(frames.X[:1])
             z = last._encode(frames.X)
-            return z, last.predict_latent(z)
+            return z, last.predict_latent(z), None
         X = frames.X[:]
         if frames.feature_names is not None:
             X = pd.DataFrame(X, columns=frames.feature_names)
@@ -435,12 +438,12 @@ class TemperatureExtrapolator(
                 last.fit(X, **{k: v for k, v in metadata.items() if has_fit_parameter(last, k)})
             z = np.asarray(last.transform(X), dtype=np.float64).reshape(len(frames), -1)
             labels = np.asarray(last.predict(X), np.int64) if hasattr(last, "predict") else None
-        return z, labels
+        return z, labels, None
 
     def _fit_answers(
         self,
         frames: Frames,
-        directions: Directions | None,
+        read: Frames,
         pool: Pool,
         labels: IntArray | None,
         rs: np.random.RandomState,
@@ -462,7 +465,6 @@ class TemperatureExtrapolator(
         rng = np.random.default_rng(rs.randint(2**31 - 1))
         fraction = getattr(self._last, "validation_fraction", 0.1)
         held_out = frames.held_out(fraction, self.lagtime_, rng)
-        read = frames if directions is None else frames.with_features(directions.along.X)
         self.ensemble_ = self._learn_ensemble(frames, read, pool, labels, held_out, rs, rng)
         self.ensemble_.evidence.warn_of_unsettled()
         return_memory()
