@@ -56,7 +56,8 @@ def simulated(n_frames, n_features, seed, n_walkers=2):
     """Return trajectories, equally many at each temperature, and their temperatures."""
     system = np.random.default_rng(0)
     signal = system.standard_normal((len(LEVELS), N_INFORMED), np.float32)
-    mixing = system.standard_normal((N_FAST, n_features), np.float32) / np.sqrt(N_FAST)
+    mixing = system.standard_normal((N_FAST, n_features), np.float32)
+    mixing /= np.float32(np.sqrt(N_FAST))
     rng = np.random.default_rng(seed)
     temperature = [t for t in TEMPERATURES for _ in range(n_walkers)]
     n = n_frames // len(temperature)

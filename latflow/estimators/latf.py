@@ -269,7 +269,8 @@ class LaTFEstimator(
         X : list of array_like of shape (n_frames_i, n_features), or array_like of shape \
 (n_frames, n_features)
             Also a deeptime data set. Memory maps and chunked arrays (zarr, h5py) of more than 64 MB
-            stay on disk.
+            stay on disk. More than 500 features are read along at most 320 directions of them:
+            principal components and slow features; the fitted model reads features all the same.
         y : ignored
         trajectory, frame : array_like of shape (n_frames,), optional
             Trajectory id and place in it, for a stacked array.
