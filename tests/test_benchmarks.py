@@ -84,6 +84,7 @@ def load(monkeypatch):
             "--max-iter 10 --batches 64 --bootstraps 10",
             "loaded equal to the bit",
         ),
+        ("wide.py", "--features 20 600 --frames 800 --max-iter 10", "extrapolator: exponent"),
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
         (
             "alanine_dipeptide.py",

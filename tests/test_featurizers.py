@@ -40,6 +40,7 @@ from latflow.featurizers import distances as distances_module
 from latflow.featurizers.topology import topology_as_json, topology_from_json
 from latflow.trajectories.features import FeatureList
 
+TRICLINIC = np.array([[3.0, 0, 0], [1.0, 2.8, 0], [-0.7, 1.0, 2.5]])
 PROTEIN_ANGLES = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4", "chi5")
 RNA_ANGLES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "chi")
 OF_PEPTIDES = [
@@ -557,7 +558,6 @@ class TestManyPairs:
         [
             (Distances("all", min_separation=0), r"449,985,000 pairs, about 90 GB"),
             (Distances(("element O", "all")), r"300,000,000 pairs, about 60 GB"),
-            (CoordinationNumbers(0.5), r"449,985,000 pairs, about 27 GB"),
         ],
     )
     def test_a_box_of_water_is_refused_before_memory_is_taken(
@@ -575,6 +575,35 @@ class TestManyPairs:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 1e8
+
+    @pytest.mark.parametrize("tile", [1, 7, 20, 21, 64])
+    @pytest.mark.parametrize("box", [None, np.diag([2.0, 2.5, 3.0]), TRICLINIC])
+    def test_coordination_numbers_in_tiles_are_the_same(
+        self, tile: int, box: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rng = np.random.default_rng(0)
+        frames = argon(rng.uniform(-3, 6, (5, 21, 3)))
+        if box is not None:
+            frames.unitcell_vectors = np.repeat(box[None], 5, axis=0)
+        pairs = np.stack(np.triu_indices(21, 1), axis=1)
+        near = slow_switch(mdtraj.compute_distances(frames, pairs), 0.8, 6)
+        expected = [np.bincount(pairs.ravel(), np.repeat(one, 2)) for one in near]
+        monkeypatch.setattr(distances_module, "TILE", tile)
+        found = CoordinationNumbers(0.8, exponent=6).fit_transform(frames)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    def test_coordination_numbers_of_many_atoms_hold_no_list_of_all_pairs(self) -> None:
+        frames = argon(np.random.default_rng(0).uniform(0, 9, (1, 3000, 3)))
+        tracemalloc.start()
+        found = CoordinationNumbers(0.8).fit_transform(frames)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 3e7  # all pairs alone take 36 MB
+        some = slice(0, 3000, 300)
+        r = np.linalg.norm(frames.xyz[0, some, None] - frames.xyz[0], axis=-1)
+        np.testing.assert_allclose(
+            found[0, some], slow_switch(r, 0.8, 8).sum(axis=1) - 1, rtol=1e-5
+        )
 
     def test_pairs_of_residues_are_all_pairs_of_their_atoms(self) -> None:
         distances = Distances(scheme="closest-heavy", min_separation=2).fit(topology_of(PEPTIDE))

@@ -40,6 +40,7 @@ from latflow._validation import (
     whole_or_nothing,
 )
 from latflow.estimators import seam
+from latflow.estimators.directions import WIDE, Directions
 from latflow.estimators.enthalpy import N_NETWORKS, learn_enthalpy
 from latflow.estimators.latf import ENERGY_UNITS, LaTFEstimator
 from latflow.estimators.validation import cross_check, validate
@@ -397,18 +398,35 @@ class TemperatureExtrapolator(
         check_temperatures_for(self.method, self.temperatures_, frames.energy is not None)
         pool = pool_of(frames, self.units_)
         frozen = isinstance(self.estimator, FrozenEstimator) or _is_frozen(self.estimator_)
-        self.z_, labels = self._variables(frames, fit=not frozen)
-        self._fit_answers(frames, pool, labels, rs)
+        self.z_, labels, directions = self._variables(frames, fit=not frozen)
+        read = self._read(frames, directions, rs)
+        self._fit_answers(frames, read, pool, labels, rs)
 
-    def _variables(self, frames: Frames, *, fit: bool) -> tuple[FloatArray, IntArray | None]:
-        """Return variables and states of frames, by the estimator's last step, fitted if asked."""
+    def _read(
+        self, frames: Frames, directions: Directions | None, rs: np.random.RandomState
+    ) -> Frames:
+        """Return the frames by the features that h reads: wide ones along directions."""
+        if frames.X.shape[1] <= WIDE or self.method != "enthalpy":
+            return frames
+        if directions is None or not self._last.standardize:
+            x = seam.Standardised(frames.X, *frames.scaling()[:2])
+            directions = Directions.of(x, frames.weights, None, int(rs.randint(2**31 - 1)))
+        return frames.with_features(directions.along.X)
+
+    def _variables(
+        self, frames: Frames, *, fit: bool
+    ) -> tuple[FloatArray, IntArray | None, Directions | None]:
+        """Return variables and states of frames, by the estimator's last step, fitted if asked.
+
+        And the directions that it read wide features along, if it is a LaTFEstimator.
+        """
         last = self._last
         if isinstance(last, LaTFEstimator):
             if fit:
                 return last._fit(frames)
             last._check_frames(frames.X[:1])
             z = last._encode(frames.X)
-            return z, last.predict_latent(z)
+            return z, last.predict_latent(z), None
         X = frames.X[:]
         if frames.feature_names is not None:
             X = pd.DataFrame(X, columns=frames.feature_names)
@@ -420,10 +438,15 @@ class TemperatureExtrapolator(
                 last.fit(X, **{k: v for k, v in metadata.items() if has_fit_parameter(last, k)})
             z = np.asarray(last.transform(X), dtype=np.float64).reshape(len(frames), -1)
             labels = np.asarray(last.predict(X), np.int64) if hasattr(last, "predict") else None
-        return z, labels
+        return z, labels, None
 
     def _fit_answers(
-        self, frames: Frames, pool: Pool, labels: IntArray | None, rs: np.random.RandomState
+        self,
+        frames: Frames,
+        read: Frames,
+        pool: Pool,
+        labels: IntArray | None,
+        rs: np.random.RandomState,
     ) -> None:
         """Fit what answers at any temperature, from checked frames, variables and states."""
         self._n_features_out = self.z_.shape[1]
@@ -442,7 +465,7 @@ class TemperatureExtrapolator(
         rng = np.random.default_rng(rs.randint(2**31 - 1))
         fraction = getattr(self._last, "validation_fraction", 0.1)
         held_out = frames.held_out(fraction, self.lagtime_, rng)
-        self.ensemble_ = self._learn_ensemble(frames, pool, labels, held_out, rs, rng)
+        self.ensemble_ = self._learn_ensemble(frames, read, pool, labels, held_out, rs, rng)
         self.ensemble_.evidence.warn_of_unsettled()
         return_memory()
         segments = frames.segments()
@@ -457,13 +480,18 @@ class TemperatureExtrapolator(
     def _learn_ensemble(
         self,
         frames: Frames,
+        read: Frames,
         pool: Pool,
         labels: IntArray | None,
         held_out: BoolArray,
         rs: np.random.RandomState,
         rng: np.random.Generator,
     ) -> Ensemble:
-        """Learn or take each frame's reduced energy, and solve for the f_k."""
+        """Learn or take each frame's reduced energy, and solve for the f_k.
+
+        `read` are the frames by the features that h reads, or by what wide ones are along their
+        directions.
+        """
         options: dict[str, Any] = {
             "states": labels, "n_states": self.n_states_, "lagtime": self.lagtime_,
             "energy": frames.energy, "temperature_range": self.temperature_range,
@@ -471,7 +499,7 @@ class TemperatureExtrapolator(
         if self.method == "enthalpy":
             if frames.energy is not None:
                 options["yardstick"] = _mbar_or_none(frames.energy, pool)
-            return self._learn_enthalpy(frames, pool, held_out, rs, rng, options)
+            return self._learn_enthalpy(frames, read, pool, held_out, rs, rng, options)
         route: Route = LogLinear(np.zeros((len(frames), 1)), 0.0)
         if self.method == "mbar":
             route = Energies(np.asarray(frames.energy))
@@ -487,6 +515,7 @@ class TemperatureExtrapolator(
     def _learn_enthalpy(
         self,
         frames: Frames,
+        read: Frames,
         pool: Pool,
         held_out: BoolArray,
         rs: np.random.RandomState,
@@ -518,10 +547,10 @@ class TemperatureExtrapolator(
             return ensemble
 
         if self.enthalpy_input == "features":
-            return ensemble_of(frames)
+            return ensemble_of(read)
         answer = ensemble_of(frames.with_features(self.z_))
         n = len(self.history_)
-        _warn_of_inputs(answer, ensemble_of(frames, tell=False))
+        _warn_of_inputs(answer, ensemble_of(read, tell=False))
         del self.history_[n:]
         return answer
 

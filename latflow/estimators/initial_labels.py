@@ -9,14 +9,14 @@ from sklearn.cluster import KMeans
 
 from latflow._typing import FloatArray, IntArray
 from latflow._validation import one_at_a_time
+from latflow.estimators.directions import independent_components
 from latflow.estimators.seam import Standardised
 from latflow.nn.batches import filled
 from latflow.nn.training import thin
-from latflow.trajectories import Frames, step_of
+from latflow.trajectories import Frames
 
 AUTO_STATES = 10
 MOST_CLUSTERED = 20_000
-MOST_CORRELATED = 200_000  # pairs that the slow coordinates are learned from
 
 
 def initial_labels(
@@ -48,21 +48,7 @@ def _slow_coordinates(
     """Return the projection on the slowest directions (TICA); none where TICA finds none."""
     if x.shape[1] == 1:
         return lambda block: block
-    with one_at_a_time:
-        from deeptime.decomposition import TICA  # here, as it loads matplotlib
-
-    i, j = (thin(rows, MOST_CORRELATED) for rows in pairs)
-    try:
-        with np.errstate(all="ignore"):
-            covariance = TICA.covariance_estimator(lagtime=1)
-            for k in range(0, len(i), step := max(1, step_of(x) // 2)):
-                some = slice(k, k + step)
-                covariance.partial_fit((x[i[some]], x[j[some]]), weights=weights[i[some]])
-            estimator = TICA(dim=min(4, x.shape[1]), lagtime=1, scaling="kinetic_map")
-            model = estimator.fit(covariance).fetch_model()
-            tried = np.asarray(model.transform(x[i[:1]]))
-    except (ValueError, ArithmeticError, np.linalg.LinAlgError):
-        return lambda block: block
-    if not tried.shape[1] or not np.isfinite(tried).all():
+    model = independent_components(x, pairs, weights, min(4, x.shape[1]))
+    if model is None:
         return lambda block: block
     return lambda block: np.asarray(model.transform(block))

@@ -38,6 +38,7 @@ from latflow._validation import (
     whole_or_nothing,
 )
 from latflow.estimators import seam
+from latflow.estimators.directions import WIDE, Directions, needs
 from latflow.estimators.initial_labels import initial_labels
 from latflow.estimators.seam import Standardised, features_of, pays_on_gpu, pick_device
 from latflow.metrics import vamp2
@@ -54,6 +55,7 @@ from latflow.trajectories import (
     Frames,
     Rows,
     check_rows,
+    free_memory,
     gather_frames,
     list_aware,
     pool_rows,
@@ -268,7 +270,8 @@ class LaTFEstimator(
         X : list of array_like of shape (n_frames_i, n_features), or array_like of shape \
 (n_frames, n_features)
             Also a deeptime data set. Memory maps and chunked arrays (zarr, h5py) of more than 64 MB
-            stay on disk.
+            stay on disk. More than 500 features are read along at most 320 directions of them:
+            principal components and slow features; the fitted model reads features all the same.
         y : ignored
         trajectory, frame : array_like of shape (n_frames,), optional
             Trajectory id and place in it, for a stacked array.
@@ -304,14 +307,19 @@ class LaTFEstimator(
             self._fit(frames)
         return self
 
-    def _fit(self, frames: Frames) -> tuple[FloatArray, IntArray]:
-        """Fit on checked frames, inside of `torch_on`; return their variables and states."""
+    def _fit(self, frames: Frames) -> tuple[FloatArray, IntArray, Directions | None]:
+        """Fit on checked frames, inside of `torch_on`; return their variables and states.
+
+        And the directions that wide features were read along.
+        """
         pairs = frames.pairs(self.lagtime)
-        if self.verbose:
-            self._tell_plan(frames)
+        self._tell_plan(frames)
         self._learn_from_features(frames)
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_init)
-        x = Standardised(frames.X, self.mean_, self.scale_)
+        x, directions = Standardised(frames.X, self.mean_, self.scale_), None
+        if x.shape[1] > WIDE:
+            directions = Directions.of(x, frames.weights, pairs, int(seeds[0]))
+            x = directions.along
         data = self._training_data(x, frames, pairs, int(seeds[0]))
         fits = each((self._start, (x, frames, pairs, data, int(seed))) for seed in seeds)
         while len(fits) > 1:
@@ -320,7 +328,7 @@ class LaTFEstimator(
             fits = each((self._heat, (fit, data)) for fit in better)
         self._finish(fits[0], data)
         del data, pairs
-        return self._keep(fits[0], frames)
+        return *self._keep(fits[0], directions, frames), directions
 
     def _check_parameters(self) -> None:
         for name in ("lagtime", "n_components", "n_transforms", "max_iter", "batch_size", "n_init"):
@@ -344,23 +352,35 @@ class LaTFEstimator(
 
     def _tell_plan(self, frames: Frames) -> None:
         """Say, beside the progress bar, where the fit trains and what it holds in memory at most,
-        Python itself aside.
+        Python itself aside; warn where there is not so much.
         """
         n_frames, n_features = frames.X.shape
         on_disk = isinstance(frames.X, Rows) and frames.X.on_disk
-        n_rows = 2 * pool_rows(n_features, self.batch_size) if on_disk else n_frames
         # row numbers, ends of pairs, weights, base, labels; then what is made of them and dropped
         vectors = 4 * (10 + self.n_components) + 8 * 5
-        size = sys.getsizeof(frames) + vectors * n_frames + 4 * n_rows * n_features + WORKING
+        size = vectors * n_frames + WORKING
+        n_read, learning = (n_features, 0) if n_features <= WIDE else needs(n_frames, n_features)
+        n_rows = 2 * pool_rows(n_read, self.batch_size) if on_disk else n_frames
+        copies = 1 if n_features <= WIDE or on_disk else 3
+        size += max(learning, 4 * copies * n_rows * n_read)
         where = "read from disk" if on_disk else "in memory"
-        device = self._device(n_features).type
+        frames_are = f"{n_frames} frames of {n_features} features, {where}"
+        if size > (free := free_memory()):
+            warn(
+                f"{frames_are}: the fit takes about {size / 1e9:.2g} GB of memory beside them, and "
+                f"{free / 1e9:.2g} GB are free. Arrays on disk (numpy.load(..., mmap_mode='r')), "
+                "fewer frames or fewer features take less."
+            )
+        if not self.verbose:
+            return
+        device = self._device(n_read).type
         if self.device == "auto" and torch.cuda.is_available():
             device += f", where fits of {self.batch_size} rows a step are faster"
         elif self.device == "auto":
             device += ", as no CUDA GPU is found"
         tqdm.write(
-            f"LaTF: {n_frames} frames of {n_features} features, {where}: the fit takes about "
-            f"{size / 1e9:.2g} GB of memory and trains on {device}",
+            f"LaTF: {frames_are}: the fit takes about {(size + sys.getsizeof(frames)) / 1e9:.2g} GB"
+            f" of memory and trains on {device}",
             file=sys.stderr,
         )
 
@@ -478,9 +498,14 @@ class LaTFEstimator(
             t = 1.5 * float(self.temperatures_[-1]) / self.reference_temperature_
         return float(max(5.0, self.tilt * t + 3 * np.sqrt(t)))
 
-    def _keep(self, fit: Fit, frames: Frames) -> tuple[FloatArray, IntArray]:
+    def _keep(
+        self, fit: Fit, directions: Directions | None, frames: Frames
+    ) -> tuple[FloatArray, IntArray]:
         """Keep what was learned; return collective variables and states of the frames."""
-        self.model_ = fit.model.cpu().double().requires_grad_(False).eval()
+        model = fit.model.cpu().double()
+        if directions is not None:
+            model.read_through(torch.from_numpy(directions.vectors))
+        self.model_ = model.requires_grad_(False).eval()
         self.history_ = fit.history
         self.n_iter_ = fit.n_iter
         self.converged_ = fit.settled and not fit.failed

@@ -77,7 +77,7 @@ class Standardised:
     def read(self, rows: IntArray, x: SingleArray) -> SingleArray:
         """Write some rows into the first of x, to train on."""
         x = x[: len(rows)]
-        step = max(self.X.grain, rows_at_once(self.shape[1]))
+        step = max(getattr(self.X, "grain", 1), rows_at_once(self.shape[1]))
         for k in range(0, len(rows), step):
             self.single(self.X[rows[k : k + step]], x[k : k + step])
         return x

@@ -66,7 +66,7 @@ def _judge(model: TemperatureExtrapolator, frames: Frames, k: int) -> pd.DataFra
     """Return the comparison at one temperature of the frames."""
     t, here = float(frames.temperatures[k]), frames.origin == k
     simulated = frames.take(here)
-    z, labels = model._variables(simulated, fit=False)
+    z, labels, _ = model._variables(simulated, fit=False)
     states = simulated.states if model._own_states else labels
     if states is None:
         raise ValueError(

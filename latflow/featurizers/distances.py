@@ -31,8 +31,8 @@ SCHEMES = ("ca", "closest-heavy")
 FEWEST_FRAMES = 16  # at a time, as mdtraj checks all pairs anew in every call
 PAIRS_AT_ONCE = 2**20  # of atoms, whose distances in some frames are held
 MOST_BYTES = 4e9  # of lists of pairs
-BYTES_PER_FEATURE, BYTES_PER_PAIR, BYTES_PER_NEIGHBOUR = 200, 8, 60
-LARGEST_DENSE = 64  # atoms, up to which a dense matrix sums their pairs faster than a sparse one
+BYTES_PER_FEATURE, BYTES_PER_PAIR = 200, 8
+TILE = 64  # atoms, whose distances to all that follow are summed at once
 
 PairArray = NDArray[np.int32]
 Atoms = str | tuple[str, str] | ArrayLike | None
@@ -225,7 +225,10 @@ class Contacts(_Pairs):
         return super()._learn(topology, X)
 
     def _compute(self, X: mdtraj.Trajectory) -> Features:
-        return switch(super()._compute(X), self.r0, self.exponent)
+        contacts = super()._compute(X)
+        for rows in blocks_of_rows(len(contacts), contacts.shape[1], fewest=1):
+            contacts[rows] = switch(contacts[rows], self.r0, self.exponent)
+        return contacts
 
 
 class CoordinationNumbers(Featurizer):
@@ -292,22 +295,49 @@ class CoordinationNumbers(Featurizer):
         n_atoms = len(self.atoms_)
         if n_atoms < 2:
             raise ValueError(f"Expected `atoms` to select at least two atoms, got {n_atoms}.")
-        check_room(comb(n_atoms, 2), each=BYTES_PER_NEIGHBOUR)
-        i, j = np.triu_indices(n_atoms, 1)
-        self.pairs_ = _all_pairs(self.atoms_).astype(np.int32)
-        row = np.arange(len(i))
-        member = sparse.csr_array((np.ones(2 * len(i), np.float32), (np.r_[row, row], np.r_[i, j])))
-        self.member_ = member if n_atoms > LARGEST_DENSE else member.toarray()
         labels = atom_labels(topology)
         names = range(n_atoms) if self.sort else [labels[k] for k in self.atoms_]
         return [f"coordination_{name}" for name in names]
 
     def _compute(self, X: mdtraj.Trajectory) -> Features:
-        numbers = in_blocks(X, self.pairs_, self.periodic, self._count, len(self.atoms_))
+        """Sum over tiles of pairs, of some atoms and those that follow: no list holds all pairs."""
+        n_atoms = len(self.atoms_)
+        numbers = np.zeros((X.n_frames, n_atoms), np.float32)
+        for first in range(0, n_atoms, TILE):
+            last = min(first + TILE, n_atoms)
+            if last - first > 1:
+                numbers[:, first:last] += self._inside(X, self.atoms_[first:last])
+            if last < n_atoms:
+                numbers[:, first:] += self._between(X, *np.split(self.atoms_[first:], [TILE]))
         return np.sort(numbers, axis=1) if self.sort else numbers
 
-    def _count(self, distances: Features) -> Features:
-        return np.asarray(switch(distances, self.r0, self.exponent) @ self.member_)
+    def _inside(self, X: mdtraj.Trajectory, atoms: IntArray) -> Features:
+        """Return how many of some atoms are near each of them."""
+        i, j = np.triu_indices(len(atoms), 1)
+        row = np.arange(len(i))
+        shape = len(i), len(atoms)
+        ends = np.r_[row, row], np.r_[i, j]
+        member = sparse.csr_array((np.ones(2 * len(i), np.float32), ends), shape=shape)
+        # a dense one is faster; the sparse one gives the same bits for any number of frames
+        member = member.toarray() if len(self.atoms_) <= TILE else member
+
+        def count(distances: Features) -> Features:
+            return np.asarray(switch(distances, self.r0, self.exponent) @ member)
+
+        pairs = _all_pairs(atoms).astype(np.int32)
+        return in_blocks(X, pairs, self.periodic, count, len(atoms))
+
+    def _between(self, X: mdtraj.Trajectory, atoms: IntArray, others: IntArray) -> Features:
+        """Return how many of some other atoms are near each atom, then the reverse."""
+
+        def count(distances: Features) -> Features:
+            near = switch(distances, self.r0, self.exponent)
+            near = near.reshape(len(near), len(atoms), len(others))
+            return np.concatenate([near.sum(axis=2), near.sum(axis=1)], axis=1)
+
+        grid = np.meshgrid(atoms.astype(np.int32), others.astype(np.int32), indexing="ij")
+        pairs = np.stack(grid, axis=-1).reshape(-1, 2)
+        return in_blocks(X, pairs, self.periodic, count, len(atoms) + len(others))
 
 
 @np.errstate(over="ignore")
@@ -350,9 +380,9 @@ def in_blocks(
     return features
 
 
-def check_room(n_named: int, n_pairs: int = 0, each: int = BYTES_PER_FEATURE) -> None:
+def check_room(n_named: int, n_pairs: int = 0) -> None:
     """Raise where named pairs, and the pairs of atoms that they are made of, exceed memory."""
-    n_bytes = n_named * each + n_pairs * BYTES_PER_PAIR
+    n_bytes = n_named * BYTES_PER_FEATURE + n_pairs * BYTES_PER_PAIR
     if n_bytes > MOST_BYTES:
         raise ValueError(
             f"Expected pairs that fit into {MOST_BYTES / 1e9:g} GB, got {max(n_named, n_pairs):,} "

@@ -86,6 +86,11 @@ class LatentModel(nn.Module):
         """Return the arguments that build a model of this shape, states as they are now."""
         return self._config | {"n_states": self.decoder.n_states}
 
+    def read_through(self, directions: Tensor) -> None:
+        """Let the encoder read x from now on, where it was trained on y = x @ directions."""
+        self.encoder.read_through(directions)
+        self._config["n_features"] = len(directions)
+
     def base(self, t: ArrayLike) -> TiltedGaussian:
         """Return the flow's base at reduced temperature t = T / T_ref."""
         return TiltedGaussian(self.n_components, self.tilt, t)

@@ -98,6 +98,17 @@ class Encoder(nn.Module):
         """Return mu(x), the noise-free collective variables."""
         return self.mean(x)  # type: ignore[no-any-return]
 
+    def read_through(self, directions: Tensor) -> None:
+        """Read x from now on, where y = x @ directions, (n_features, n_read), was read before."""
+        old = self.mean[0]
+        if not isinstance(old, nn.Linear):
+            raise TypeError("The encoder's first layer is not linear.")
+        new = unset_linear(len(directions), old.out_features).to(old.weight)
+        with torch.no_grad():
+            new.weight.copy_(old.weight @ directions.to(old.weight).T)
+            new.bias.copy_(old.bias)
+        self.mean[0] = new
+
     def noisy(self, mean: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return z = mu(x) + sigma * noise for mu(x) = mean, and log q(z given x)."""
         z = mean + self.log_sigma.exp() * noise

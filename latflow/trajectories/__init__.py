@@ -27,6 +27,7 @@ from latflow.trajectories.repeats import warn_of_repeats
 from latflow.trajectories.rows import (
     Rows,
     ahead,
+    free_memory,
     in_blocks,
     is_on_disk,
     return_memory,
@@ -48,6 +49,7 @@ __all__ = [
     "ahead",
     "as_container",
     "check_rows",
+    "free_memory",
     "gather_frames",
     "in_blocks",
     "is_on_disk",

@@ -151,7 +151,7 @@ class Rows:
         order = None if (np.diff(rows) > 0).all() else np.argsort(rows, kind="stable")
         wanted = rows if order is None else rows[order]
         out = np.empty((len(rows), self.shape[1]), self.dtype)
-        far = np.diff(wanted) * self.shape[1] * self.dtype.itemsize > GAP
+        far = (np.diff(wanted) - 1) * self.shape[1] * self.dtype.itemsize > GAP
         turn = np.diff(wanted // self.step) != 0  # no read is longer than a step
         for begin, end in pairwise([0, *(np.flatnonzero(far | turn) + 1).tolist(), len(rows)]):
             if begin == end:
@@ -206,3 +206,13 @@ def return_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
+
+
+def free_memory() -> float:
+    """Return the bytes that a process may still take; infinite where the system does not say."""
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":") for line in file)
+        return 1024.0 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return float("inf")
