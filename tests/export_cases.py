@@ -125,7 +125,10 @@ def switched(r, r0, n, m):
 
 
 EXPRESSION = re.compile(r"(?:\d+\.?\d*(?:e[-+]?\d+)?|[A-Za-z]\w*|[-+*/^(),])+")
-FUNCTIONS = {"tanh": np.tanh, "sin": np.sin, "cos": np.cos, "min": np.minimum}
+FUNCTIONS = {"tanh": np.tanh, "sin": np.sin, "cos": np.cos} | {
+    "min": np.minimum,
+    "max": np.maximum,
+}
 
 
 def lepton(text, values):

@@ -24,11 +24,14 @@ from structures import RNA, topology_of, trajectory_of
 
 from latflow import LaTFEstimator, PerFrame, load, save
 from latflow.cli import main
-from latflow.cli.export import Program, Units
+from latflow.cli.export import Inputs, Method, Program, Units
 from latflow.estimators.seam import encoder_layers
 from latflow.export import colvars, plumed
+from latflow.export.colvars_bias_input import METHODS as OF_COLVARS
 from latflow.export.colvars_input import LENGTHS
+from latflow.export.plumed_bias_input import METHODS as OF_PLUMED
 from latflow.export.recipe import Recipe
+from latflow.export.torchscript_file import INPUTS
 from latflow.featurizers import AlignedPositions, Concatenate, Distances, GVectors, Torsions
 
 pytestmark = UNSETTLED
@@ -197,12 +200,42 @@ def test_command_writes_what_the_function_does(
     said = capsys.readouterr()
     found = output.read_text() if output.exists() else None
     assert found == (None if refused else text_of(export, tmp_path, model, **options))
-    sentence = "Expected --units with colvars only, got gromacs with plumed."
+    sentence = "Expected --units with colvars or metadynamics or abf only, got gromacs with plumed."
     assert (said.err, said.out) == (
         (f"latflow: {sentence}\n", "") if refused else ("", f"Saved: {output}\n")
     )
 
 
+def test_commands_of_other_files(model: LaTFEstimator, tmp_path: Path, capsys: Any) -> None:
+    save(model, tmp_path / "model.latflow")
+    arguments = [str(tmp_path / "model.latflow"), "--output", str(tmp_path / "z.pt")]
+    assert main(["export", "torchscript", *arguments, "--inputs", "positions"]) == 0
+    assert capsys.readouterr().out == f"Saved: {tmp_path / 'z.pt'}\n"
+    assert (tmp_path / "z.pt").stat().st_size > 1000
+    (tmp_path / "z.pt").unlink()
+    for words, sentence in (
+        (["openmm"], "reads files, got openmm, whose forces are objects of the script that"),
+        (["bias"], "Expected --temperature with bias, got none."),
+        (["bias", "--temperature", "300"], "`model` to be a TemperatureExtrapolator"),
+        (["plumed", "--temperature", "300"], "--temperature with bias only, got 300.0 with plumed"),
+        (
+            ["bias", "--temperature", "300", "--units", "real"],
+            "--units with colvars or metadynamics or abf only, got real with metad.",
+        ),
+        (
+            ["bias", "--temperature", "300", "--method", "abf", "--cap", "9"],
+            "--cap with metad or opes or external only, got 9.0 with abf.",
+        ),
+    ):
+        program, *options = words
+        assert main(["export", program, *arguments, *options]) == 2
+        assert sentence in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["model.latflow"]
+
+
 def test_choices_of_the_command_are_those_of_the_functions() -> None:
-    assert list(get_args(Program)) == [export.__name__ for export in EXPORTS]
+    programs = [export.__name__ for export in EXPORTS]
+    assert list(get_args(Program)) == [*programs, "bias", "torchscript", "openmm"]
     assert list(get_args(Units)) == list(LENGTHS)
+    assert get_args(Inputs) == INPUTS
+    assert list(get_args(Method)) == [*OF_PLUMED, *OF_COLVARS]

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
-from scipy.interpolate import CubicSpline, RegularGridInterpolator
+from scipy.interpolate import CubicSpline
 from scipy.special import huber
 
 from latflow._typing import FloatArray
@@ -20,8 +20,10 @@ __all__ = ["PredictedBias"]
 
 MOST_POINTS = {1: 1000, 2: 300, 3: 60}  # of the grid along each variable
 STEPS_A_SIGMA = 3
+EDGE = 12  # grid points, beyond which no spline feels an edge
 MARGIN = 4  # sigmas, from the outermost frames to the edge of the grid
 LEAST_POPULATION = 0.01  # of a state whose width counts
+HEIGHT = 0.2  # k_B T, of Gaussians on top: what they have to fill is the prediction's error
 WALL, LINEAR = 5.0, 2.0  # k_B T for each sigma squared; sigmas, from where on walls are linear
 
 
@@ -126,6 +128,11 @@ class PredictedBias:
         return [float(WALL * self.kt / sigma**2) for sigma in self.sigmas]
 
     @property
+    def bias_factor(self) -> float:
+        """Factor of well-tempered metadynamics on top: the barrier in k_B T, at least 2."""
+        return max(2.0, self.barrier / self.kt)
+
+    @property
     def slopes(self) -> list[FloatArray]:
         """Derivatives of the energy by each variable, on the grid."""
         return [CubicSpline(axis, self.energy, axis=k)(axis, 1) for k, axis in enumerate(self.axes)]
@@ -145,8 +152,11 @@ class PredictedBias:
         """
         points = check_latent_points(Z, len(self.axes))
         inside = np.clip(points, self.lower, self.upper)
-        spline = RegularGridInterpolator(self.axes, self.energy, method="cubic")
-        return np.asarray(spline(inside), dtype=np.float64)
+        steps = [axis[1] - axis[0] for axis in self.axes]
+        # mirrored through the edges' points, which leaves the slopes there
+        energy = np.pad(self.energy, EDGE, mode="reflect", reflect_type="odd")
+        places = (inside - self.lower) / steps + EDGE
+        return np.asarray(ndimage.map_coordinates(energy, places.T, order=3, mode="nearest"))
 
 
 def _check_model(model: object) -> None:
