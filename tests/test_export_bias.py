@@ -14,6 +14,7 @@ from colvars_configuration import parse
 from conftest import UNSETTLED, fit_quietly
 from export_cases import alanine
 from plumed_actions import actions, evaluate, interpolated, read_grid
+from test_export_colvars import run_lammps
 
 from latflow import LaTFEstimator, TemperatureExtrapolator, save
 from latflow.cli import main
@@ -176,6 +177,21 @@ def test_colvars_have_widths_and_walls(
         assert rise == pytest.approx((max(2, bias.barrier / bias.kt) - 1) * COLD)
         found = [float(s) for s in blocks[method]["gaussianSigmas"].split()]
         np.testing.assert_allclose(found, bias.sigmas)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["metadynamics", "abf"])
+def test_lammps_reads_the_biases(
+    method: str, plane: TemperatureExtrapolator, tmp_path: Path
+) -> None:
+    (path,) = colvars_bias(plane, tmp_path / "cv.in", COLD, method=method, pace=1)
+    frames = swaying(20, COLD, 7)
+    z, forces = run_lammps(path, 10 * frames.xyz.astype(float) + 50, np.full(3, 100.0))
+    expected = plane.transform(Torsions().fit(frames).transform(frames))
+    columns = [0, 2] if method == "abf" else [0, 1]  # between them the fictitious particles
+    np.testing.assert_allclose(z[:, columns], expected, atol=1e-5)
+    assert np.isfinite(forces).all()
+    assert np.abs(forces).max() > 0
 
 
 @pytest.mark.parametrize("export", [plumed_bias, colvars_bias])
