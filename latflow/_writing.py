@@ -8,11 +8,11 @@ import platform
 import re
 import uuid
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["clear_unfinished", "replacing"]
+__all__ = ["clear_unfinished", "replacing", "write_together"]
 
 _unfinished: set[str] = set()  # by threads of this process
 
@@ -86,6 +86,24 @@ def _runs(process: int) -> bool:
     except OSError:  # another user's
         pass
     return True
+
+
+def write_together(texts: Mapping[Path, str]) -> list[Path]:
+    """Write text files, all or none, and return their paths.
+
+    Parameters
+    ----------
+    texts : mapping of Path to str
+
+    Raises
+    ------
+    OSError
+        If one of them cannot be written.
+    """
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            stack.enter_context(replacing(path)).write_text(text)
+    return list(texts)
 
 
 def clear_unfinished(folder: Path, extension: str) -> None:

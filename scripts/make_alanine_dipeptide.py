@@ -33,6 +33,8 @@ LADDER = (300.0, 350.0, 400.0, 450.0, 520.0, 600.0)
 PHI, PSI = (4, 6, 8, 14), (6, 8, 14, 16)  # C-N-CA-C and N-CA-C-N of the 22 atoms
 HEAVY = (1, 4, 5, 6, 8, 10, 14, 15, 16, 18)
 
+BIAS_GROUP = 1
+
 logger = logging.getLogger(__name__)
 
 
@@ -50,6 +52,8 @@ class Walker:
     hydrogen_mass : float, optional
         Mass (amu) of the hydrogens, taken from what they are bound to. At equilibrium it changes
         no configuration; 3 allows steps of 4 fs.
+    bias : openmm.Force, optional
+        Acts on the molecule, and is no part of the energies that `run` returns.
     """
 
     def __init__(
@@ -59,11 +63,15 @@ class Walker:
         *,
         time_step: float = 0.002,
         hydrogen_mass: float | None = None,
+        bias: Any = None,
     ) -> None:
         openmm = import_extra("openmm", extra="md")
         systems = import_extra("openmmtools.testsystems", extra="md")
         mass = None if hydrogen_mass is None else hydrogen_mass * openmm.unit.amu
         molecule = systems.AlanineDipeptideImplicit(hydrogenMass=mass)
+        if bias is not None:
+            bias.setForceGroup(BIAS_GROUP)
+            molecule.system.addForce(bias)
         platform = openmm.Platform.getPlatformByName("CPU")
         self._unit = openmm.unit
         self._integrator = openmm.LangevinMiddleIntegrator(temperature, 1.0, time_step)
@@ -88,11 +96,16 @@ class Walker:
         unit = self._unit
         step = self._integrator.getStepSize().value_in_unit(unit.picosecond)
         self._integrator.step(round(picoseconds / step))
-        state = self._context.getState(getPositions=True, getEnergy=True)
+        state = self._context.getState(getPositions=True)
         positions = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
         positions = np.asarray(positions, np.float32)
-        energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        return positions - positions.mean(axis=0), float(energy)
+        return positions - positions.mean(axis=0), self.energy(-1 & ~(1 << BIAS_GROUP))
+
+    def energy(self, groups: int = 1 << BIAS_GROUP) -> float:
+        """Return the energy (kJ/mol) of forces by their groups, the bias if not given."""
+        state = self._context.getState(getEnergy=True, groups=groups)
+        energy = state.getPotentialEnergy().value_in_unit(self._unit.kilojoule_per_mole)
+        return float(energy)
 
 
 def simulate(

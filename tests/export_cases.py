@@ -26,6 +26,18 @@ def peptide(n_frames=100):
     return trajectory_of(topology_of(PEPTIDE[:5]), n_frames, box=1.7)
 
 
+def triclinic():
+    """Return a peptide in a small oblique box, and a featurizer of nearest images."""
+
+    def simulate(n_frames=100):
+        frames = trajectory_of(topology_of(PEPTIDE[:5]), n_frames, box=1.7)
+        frames.unitcell_vectors = np.tile(OBLIQUE, (n_frames, 1, 1)).astype(np.float32)
+        return frames
+
+    return simulate, Concatenate([Torsions("psi"), Distances("name CA")])
+
+
+OBLIQUE = 1.4 * np.array([[1, 0, 0], [0.4, 0.9, 0], [-0.4, 0.3, 0.8]])
 CLOSEST = Distances(scheme="closest-heavy", min_separation=1, ligands="resname ACE")
 FEATURIZERS = {
     "torsions": (alanine, Torsions()),
@@ -113,7 +125,10 @@ def switched(r, r0, n, m):
 
 
 EXPRESSION = re.compile(r"(?:\d+\.?\d*(?:e[-+]?\d+)?|[A-Za-z]\w*|[-+*/^(),])+")
-FUNCTIONS = {"tanh": np.tanh, "sin": np.sin, "cos": np.cos, "min": np.minimum}
+FUNCTIONS = {"tanh": np.tanh, "sin": np.sin, "cos": np.cos} | {
+    "min": np.minimum,
+    "max": np.maximum,
+}
 
 
 def lepton(text, values):

@@ -18,12 +18,18 @@ KEYWORDS = {
     "ANN": {"ARG", "NUM_LAYERS", "NUM_NODES", "ACTIVATIONS"}
     | {f"{word}{k}" for word in ("WEIGHTS", "BIASES") for k in range(9)},
     "PRINT": {"ARG", "STRIDE", "FILE"},
+    "EXTERNAL": {"ARG", "FILE"},
+    "LOWER_WALLS": {"ARG", "AT", "KAPPA"},
+    "UPPER_WALLS": {"ARG", "AT", "KAPPA"},
+    "METAD": {"ARG", "SIGMA", "HEIGHT", "BIASFACTOR", "TEMP", "PACE", "FILE"}
+    | {"GRID_MIN", "GRID_MAX", "GRID_BIN"},
+    "OPES_METAD": {"ARG", "SIGMA", "BARRIER", "TEMP", "PACE", "FILE"},
 }
 WORD = re.compile(r"[A-Z_0-9]+=\{[^}]*\}|\S+")
 
 
-def evaluate(text, trajectory):
-    """Return the values of all labels, by name, in every frame."""
+def evaluate(text, trajectory, folder=None):
+    """Return the values of all labels, by name, in every frame; `folder` holds grids."""
     box = None if trajectory.unitcell_lengths is None else trajectory.unitcell_lengths[0]
     frames = trajectory.xyz.astype(np.float64), None if box is None else box.astype(np.float64)
     values = {}
@@ -33,6 +39,8 @@ def evaluate(text, trajectory):
             raise ValueError(f"Unknown keywords of {action}: {known.keys() - KEYWORDS[action]}")
         if label in values:
             raise ValueError(f"Label {label} is taken.")
+        if "FILE" in known and action == "EXTERNAL":
+            known["FILE"] = read_grid(folder / known["FILE"])
         if label is not None:
             values |= ACTIONS[action](label, known, values, frames)
     return values
@@ -130,7 +138,93 @@ def _ann(label, known, values, frames):
     return {f"{label}.node-{k}": row for k, row in enumerate(x)}
 
 
+def read_grid(path):
+    """Return names, axes, and values and slopes on the grid, as PLUMED reads a file of them."""
+    fields, constants, rows = [], {}, []
+    for line in path.read_text().splitlines():
+        words = line.split()
+        if words[:2] == ["#!", "FIELDS"]:
+            fields = words[2:]
+        elif words[:2] == ["#!", "SET"]:
+            constants[words[2]] = words[3]
+        elif words:
+            rows.append([float(word) for word in words])
+    names = [name.removeprefix("min_") for name in constants if name.startswith("min_")]
+    if fields[: len(names)] != names or {constants[f"periodic_{n}"] for n in names} != {"false"}:
+        raise ValueError("Expected variables that are not periodic, first and in order.")
+    axes = [
+        np.linspace(*(float(constants[f"{end}_{n}"]) for end in ("min", "max")),
+                    int(constants[f"nbins_{n}"]))
+        for n in names
+    ]  # fmt: skip
+    # where a row stands follows from its variables, as half a step is added and cut off
+    table, steps = np.array(rows), [axis[1] - axis[0] for axis in axes]
+    places = [
+        np.floor((table[:, k] + step / 2 - axis[0]) / step).astype(int)
+        for k, (axis, step) in enumerate(zip(axes, steps, strict=True))
+    ]
+    grid = np.full((*map(len, axes), 1 + len(names)), np.nan)
+    columns = [*range(len(names), len(fields))]
+    if [fields[k] for k in columns[1:]] != [f"der_{n}" for n in names]:
+        raise ValueError("Expected a derivative by each variable.")
+    grid[tuple(places)] = table[:, columns]
+    return names, fields[len(names)], axes, grid
+
+
+def interpolated(axes, grid, points):
+    """Return values between grid points, of each dimension's cubic polynomials as one product."""
+    total = np.zeros(len(points))
+    steps = np.array([axis[1] - axis[0] for axis in axes])
+    place = (points - [axis[0] for axis in axes]) / steps
+    floor = np.floor(place).astype(int)
+    if (floor < 0).any() or (floor >= grid.shape[:-1]).any():
+        raise ValueError("A value outside of the grid.")
+    for corner in np.ndindex(*(2,) * len(axes)):
+        at = floor + corner
+        inside = (at < grid.shape[:-1]).all(axis=1)
+        value, *slopes = grid[tuple(np.where(inside[:, None], at, 0).T)].T
+        product = np.ones(len(points))
+        for k, side in enumerate(corner):
+            x = np.abs(place[:, k] - floor[:, k] - side)
+            ratio = np.where(np.abs(value) < 1e-7, 0.0, -slopes[k] / value)
+            sign = -1.0 if side else 1.0
+            product *= (1 - 3 * x**2 + 2 * x**3) - sign * ratio * (x - 2 * x**2 + x**3) * steps[k]
+        total += np.where(inside, value * product, 0.0)
+    return total
+
+
+def _external(label, known, values, frames):
+    names, column, axes, grid = known["FILE"]
+    if known["ARG"].split(",") != names or column != f"{label}.bias" or np.isnan(grid).any():
+        raise ValueError("Expected a grid of the arguments, whole.")
+    points = np.column_stack(_arguments(known, values))
+    return {f"{label}.bias": interpolated(axes, grid, points)}
+
+
+def _walls(sign):
+    def walls(label, known, values, frames):
+        edges, stiffness = _numbers(known["AT"]), _numbers(known["KAPPA"])
+        beyond = [sign * (x - a) for x, a in zip(_arguments(known, values), edges, strict=True)]
+        each = [k * np.maximum(0, b) ** 2 for k, b in zip(stiffness, beyond, strict=True)]
+        return {f"{label}.bias": np.sum(each, axis=0)}
+
+    return walls
+
+
+def _untouched(label, known, values, frames):
+    """Return the bias of what has added no Gaussian yet."""
+    arguments = _arguments(known, values)
+    if len(_numbers(known["SIGMA"])) != len(arguments):
+        raise ValueError("Expected a width for each argument.")
+    return {f"{label}.bias": np.zeros(len(arguments[0]))}
+
+
 ACTIONS = {
+    "EXTERNAL": _external,
+    "LOWER_WALLS": _walls(-1),
+    "UPPER_WALLS": _walls(1),
+    "METAD": _untouched,
+    "OPES_METAD": _untouched,
     "DISTANCE": _distance,
     "DISTANCES": _distances,
     "TORSION": _torsion,

@@ -91,6 +91,11 @@ def load(monkeypatch):
             "--seeds 0 --frames 200 --max-iter 10 --bootstraps 10",
             "Jensen-Shannon divergence of weighted frames",
         ),
+        (
+            "cold_bias.py",
+            "--ns 0.02 --unbiased-ns 0.01 --runs 1 --max-iter 30",
+            "predicted bias, refitted",
+        ),
         ("memory.py", "--frames 4000 --features 8 --max-iter 10", "over data, GB"),
         ("memory.py", "--frames 4000 --features 8 --max-iter 10 --stacked", "over data, GB"),
         (

@@ -295,3 +295,17 @@ def test_simulations_run_and_swap():
     assert sorted(found["walker"][-1]) == [0, 1, 2]
     # at nearly one temperature every swap is accepted
     assert ladder.accepted[0] == ladder.attempts[0] > 0
+
+
+def test_energies_are_without_the_bias():
+    openmm = pytest.importorskip("openmm")
+    pytest.importorskip("openmmtools")
+    bias = openmm.CustomBondForce("7+0*r")
+    bias.addBond(0, 1)
+    plain, biased = (make.Walker(300.0, seed=0, bias=force) for force in (None, bias))
+    positions, energy = plain.run(0.02)
+    again, same = biased.run(0.02)
+    np.testing.assert_allclose(again, positions, atol=1e-4)
+    assert same == pytest.approx(energy, abs=0.1)
+    assert biased.energy() == pytest.approx(7.0)
+    assert plain.energy() == 0

@@ -72,3 +72,21 @@ def test_an_example_runs_and_leaves_a_figure(script: str, tmp_path: Path) -> Non
     figures = list(tmp_path.glob("*.png"))
     assert figures
     assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
+
+
+@pytest.mark.slow
+def test_the_loop_of_a_biased_simulation_runs(tmp_path: Path) -> None:
+    """20 ps of the simulation that the example runs for 2 ns."""
+    options = ["--ps", "20", "--frames", "200", "--max-iter", "50", "--figure", "loop.png"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "bias_cold_simulation.py", *options],
+        env=os.environ | {"MPLBACKEND": "Agg"}, cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = dict(re.findall(r"^(.+?) +phi > 0: (\S+)$", done.stdout, re.MULTILINE))
+    assert [*found] == [
+        "predicted from 450 and 600 K", "biased simulation, weighted", "all three",
+        "parallel tempering",
+    ]  # fmt: skip
+    assert all(0 <= float(value) <= 1 for value in found.values())
+    assert (tmp_path / "loop.png").read_bytes().startswith(b"\x89PNG")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from functools import singledispatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from latflow._validation import check_option, check_output
-from latflow._writing import replacing
+from latflow._writing import write_together
 from latflow.export.lepton import DEGREE, contact, least, number, weighted_sum
 from latflow.export.recipe import Contact, Coordination, Distance, Feature, Model, Recipe, Torsion
 from latflow.featurizers import Featurizer
@@ -87,20 +86,38 @@ def colvars(
     Fiorin, Klein, Hénin, Using collective variables to drive molecular dynamics simulations, Mol.
     Phys. 111, 3345 (2013).
     """
-    check_option(network, "network", NETWORKS)
-    length = LENGTHS[check_option(units, "units", LENGTHS)]
+    check_option(units, "units", LENGTHS)
     target = check_output(path)
     recipe = Recipe.of(model, featurizer)
-    written = [_written(feature, length) for feature in recipe.features]
-    many = network == "files" or (network == "auto" and _starts_slowly(recipe, written))
-    files: dict[str, str] = {}
-    if many:
-        files = _layer_files(recipe, target.name)
-        blocks = _networks(recipe, written, list(files))
-    else:
-        blocks = _functions(recipe, written)
-    text = "\n".join([*_head(recipe, units), *blocks]) + "\n"
-    return _write(target, {target.name: text} | files)
+    blocks, files = blocks_of(recipe, target.name, units, network)
+    return written_files(target, blocks, files)
+
+
+def blocks_of(
+    recipe: Recipe,
+    name: str,
+    units: str,
+    network: str,
+    options: Sequence[Sequence[str]] | None = None,
+) -> tuple[list[str], dict[str, str]]:
+    """Return the text of the variables, block by block, and files beside it by their names.
+
+    `name` is that of the file to write; `options` are lines of each variable's own.
+    """
+    check_option(network, "network", NETWORKS)
+    written = [_written(feature, LENGTHS[units]) for feature in recipe.features]
+    options = [()] * len(recipe.variables) if options is None else options
+    blocks = list(_head(recipe, units))
+    if network == "files" or (network == "auto" and _starts_slowly(recipe, written)):
+        files = _layer_files(recipe, name)
+        return [*blocks, *_networks(recipe, written, list(files), options)], files
+    return [*blocks, *_functions(recipe, written, options)], {}
+
+
+def written_files(target: Path, blocks: Sequence[str], files: Mapping[str, str]) -> list[Path]:
+    """Write a configuration and the files beside it, all or none."""
+    texts = {target.name: "\n".join(blocks) + "\n"} | dict(files)
+    return write_together({check_output(target.with_name(n)): text for n, text in texts.items()})
 
 
 def _starts_slowly(recipe: Recipe, written: Sequence[Written]) -> bool:
@@ -109,15 +126,6 @@ def _starts_slowly(recipe: Recipe, written: Sequence[Written]) -> bool:
     n_weights = sum(weights.size for weights, _ in recipe.layers)
     large = recipe.n_hidden > 0 and n_weights * n_components > MOST_PRODUCTS
     return large or n_components > MOST_COMPONENTS
-
-
-def _write(target: Path, files: Mapping[str, str]) -> list[Path]:
-    """Write all files, or none, into a folder."""
-    paths = [check_output(target.with_name(name)) for name in files]
-    with ExitStack() as stack:
-        for path, text in zip(paths, files.values(), strict=True):
-            stack.enter_context(replacing(path)).write_text(text)
-    return paths
 
 
 def _head(recipe: Recipe, units: str) -> Iterator[str]:
@@ -187,13 +195,15 @@ def _component(kind: str, atoms: Sequence[int], periodic: bool) -> tuple[str, st
     name = "_".join([letter, *(str(a + 1) for a in atoms)]) + ("" if periodic else "_nopbc")
     groups = [f"group{j} {{ atomNumbers {a + 1} }}" for j, a in enumerate(atoms, start=1)]
     image = [] if periodic else ["forceNoPBC on"]
-    return name, _block(kind, [f"name {name}", *image, *groups])
+    return name, block(kind, [f"name {name}", *image, *groups])
 
 
 # ------------------------------------------------------------------ network
 
 
-def _functions(recipe: Recipe, written: Sequence[Written]) -> Iterator[str]:
+def _functions(
+    recipe: Recipe, written: Sequence[Written], options: Sequence[Sequence[str]]
+) -> Iterator[str]:
     """Yield a colvar of one customFunction each; it defines from the last layer to the first."""
     arguments = _labels(recipe)
     lines = [f"{f}={function}" for f, (function, _) in zip(arguments, written, strict=True)]
@@ -204,13 +214,19 @@ def _functions(recipe: Recipe, written: Sequence[Written]) -> Iterator[str]:
         lines += [f"{unit}=tanh({total})" for unit, total in zip(units, sums, strict=True)]
         arguments = units
     components = {name: block for _, blocks in written for name, block in blocks.items()}
-    for name, row, bias in zip(recipe.variables, weights, biases, strict=True):
+    rows = zip(recipe.variables, weights, biases, options, strict=True)
+    for name, row, bias, own in rows:
         function = ";\n".join([weighted_sum(row, arguments, bias), *reversed(lines)])
-        body = [f"name {name}", _block("customFunction", [function]), *components.values()]
-        yield _block("colvar", body)
+        body = [f"name {name}", *own, block("customFunction", [function]), *components.values()]
+        yield block("colvar", body)
 
 
-def _networks(recipe: Recipe, written: Sequence[Written], files: Sequence[str]) -> Iterator[str]:
+def _networks(
+    recipe: Recipe,
+    written: Sequence[Written],
+    files: Sequence[str],
+    options: Sequence[Sequence[str]],
+) -> Iterator[str]:
     """Yield a colvar of one neuralNetwork each, which reads its layers from files."""
     layers = []
     for k in range(1, len(recipe.layers) + 1):
@@ -218,12 +234,12 @@ def _networks(recipe: Recipe, written: Sequence[Written], files: Sequence[str]) 
         layers += [f"layer{k}_weightsFile {weights}", f"layer{k}_biasesFile {biases}"]
         layers += [f"layer{k}_activation {'tanh' if k < len(recipe.layers) else 'linear'}"]
     features = [
-        _block("customColvar", [f"name {k}", f"customFunction {function}", *blocks.values()])
+        block("customColvar", [f"name {k}", f"customFunction {function}", *blocks.values()])
         for k, (function, blocks) in zip(_labels(recipe), written, strict=True)
     ]
-    for k, name in enumerate(recipe.variables):
-        network = _block("neuralNetwork", [f"output_component {k}", *layers, *features])
-        yield _block("colvar", [f"name {name}", network])
+    for k, (name, own) in enumerate(zip(recipe.variables, options, strict=True)):
+        network = block("neuralNetwork", [f"output_component {k}", *layers, *features])
+        yield block("colvar", [f"name {name}", *own, network])
 
 
 def _layer_files(recipe: Recipe, name: str) -> dict[str, str]:
@@ -239,6 +255,7 @@ def _lines(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _block(kind: str, body: Iterable[str]) -> str:
+def block(kind: str, body: Iterable[str]) -> str:
+    """Return a keyword with lines in braces."""
     inside = "\n".join(body).replace("\n", "\n  ")
     return f"{kind} {{\n  {inside}\n}}"

@@ -109,20 +109,30 @@ def plumed(
     d_1_2: DISTANCE ATOMS=1,2
     PRINT ARG=z1 STRIDE=500 FILE=COLVAR
     """
-    check_option(network, "network", NETWORKS)
     check_count(stride, "stride")
     target = check_output(path)
     recipe = Recipe.of(model, featurizer)
-    many = network == "ann" or (network == "auto" and recipe.n_hidden > MOST_CUSTOM)
-    with_ann = many and recipe.n_hidden > 0
-    lines = [
-        *_head(recipe, "annfunc, for ANN" if with_ann else "none"),
-        *_features(recipe),
-        *(_ann(recipe) if with_ann else _combinations(recipe)),
-        f"PRINT ARG={','.join(recipe.variables)} STRIDE={stride} FILE=COLVAR",
-    ]
+    lines = [*actions_of(recipe, network), printed(recipe.variables, stride)]
     with replacing(target) as unfinished:
         unfinished.write_text("\n".join(lines) + "\n")
+
+
+def actions_of(recipe: Recipe, network: str, modules: Sequence[str] = ()) -> list[str]:
+    """Return the lines that compute the variables, below a head that names modules needed."""
+    check_option(network, "network", NETWORKS)
+    many = network == "ann" or (network == "auto" and recipe.n_hidden > MOST_CUSTOM)
+    with_ann = many and recipe.n_hidden > 0
+    needed = [*(["annfunc, for ANN"] if with_ann else []), *modules]
+    return [
+        *_head(recipe, "; ".join(needed) or "none"),
+        *_features(recipe),
+        *(_ann(recipe) if with_ann else _combinations(recipe)),
+    ]
+
+
+def printed(arguments: Sequence[str], stride: int) -> str:
+    """Return the action that writes values to COLVAR."""
+    return f"PRINT ARG={','.join(arguments)} STRIDE={stride} FILE=COLVAR"
 
 
 def _head(recipe: Recipe, modules: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
@@ -9,8 +10,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_selection import SelectorMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
+from latflow._typing import FloatArray
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.estimators.seam import Layers, encoder_layers
 from latflow.featurizers import (
@@ -21,12 +28,17 @@ from latflow.featurizers import (
     Featurizer,
     Torsions,
 )
+from latflow.trajectories import PerFrame
 
 if TYPE_CHECKING:
     import mdtraj
 
 Model = LaTFEstimator | TemperatureExtrapolator
 Atoms = tuple[int, ...]
+LINEAR = (
+    *(StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler),
+    *(PCA, TruncatedSVD, SelectorMixin),
+)
 
 
 @dataclass(frozen=True)
@@ -117,33 +129,75 @@ class Recipe:
         featurizer : Featurizer, mapping or None
             Fitted, or its manifest; None takes the manifest that the model keeps.
         """
-        estimator = _network_of(model)
-        described = _featurizer_of(estimator, featurizer)
+        steps, estimator = _network_of(model)
+        described = _featurizer_of(model, steps, featurizer)
         layers = encoder_layers(estimator.model_, estimator.mean_, estimator.scale_)
         names = list(described.feature_names_)
+        layers[0] = _folded(steps, layers[0], len(names))
         return cls(names, features_of(described), layers, described.topology_)
 
 
-def _network_of(model: object) -> LaTFEstimator:
+def _network_of(model: object) -> tuple[list[Any], LaTFEstimator]:
+    """Return the steps of a pipeline before the last one, and the last, which is the network."""
     if not isinstance(model, LaTFEstimator | TemperatureExtrapolator):
         raise TypeError(
             "Expected `model` to be a LaTFEstimator or TemperatureExtrapolator, got "
             f"{type(model).__name__}."
         )
     check_is_fitted(model)
-    if not isinstance(model.estimator_, LaTFEstimator):
+    steps, last = [], model.estimator_
+    while isinstance(last, Pipeline | FrozenEstimator):
+        inner = [last.estimator] if isinstance(last, FrozenEstimator) else _steps(last)
+        steps += inner[:-1]
+        last = inner[-1]
+    if not isinstance(last, LaTFEstimator):
         raise TypeError(
             "Expected a model whose variables a LaTFEstimator computes from features, got "
-            f"{type(model.estimator_).__name__}: fit a LaTFEstimator on the features themselves."
+            f"{type(last).__name__}: fit a LaTFEstimator on the features."
         )
-    return model.estimator_
+    return steps, last
+
+
+def _steps(pipeline: Pipeline) -> list[Any]:
+    return [step for _, step in pipeline.steps if step not in (None, "passthrough")]
+
+
+def _folded(
+    steps: list[Any], layer: tuple[FloatArray, FloatArray], n_features: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return a first layer that reads features as they were before linear steps of a pipeline."""
+    points = np.vstack([np.zeros(n_features), np.eye(n_features)])
+    for step in steps:
+        if isinstance(step, Featurizer):
+            continue
+        step = step.estimator if isinstance(step, FrozenEstimator) else step
+        step = step.transformer_ if isinstance(step, PerFrame) else step
+        if not isinstance(step, LINEAR) or getattr(step, "clip", False):
+            known = ", ".join(kind.__name__ for kind in LINEAR[:-1])
+            raise TypeError(
+                f"Expected steps before the LaTFEstimator that are linear ({known}, selections of "
+                f"features), got {type(step).__name__}: fit on the features themselves."
+            )
+        points = _plain(step).transform(points)
+    weights, biases = layer
+    return weights @ (points[1:] - points[0]).T, biases + weights @ points[0]
+
+
+def _plain(step: Any) -> Any:
+    """Return a transformer that returns arrays and asks for no names."""
+    step = copy.deepcopy(step).set_output(transform="default")
+    vars(step).pop("feature_names_in_", None)
+    return step
 
 
 def _featurizer_of(
-    estimator: LaTFEstimator, featurizer: Featurizer | Mapping[str, Any] | None
+    model: Model, steps: list[Any], featurizer: Featurizer | Mapping[str, Any] | None
 ) -> Featurizer:
     """Return the fitted featurizer whose features the model reads."""
-    source = estimator.manifest_ if featurizer is None else featurizer
+    inside = [step for step in steps if isinstance(step, Featurizer)]
+    source: Any = inside[0] if inside else featurizer
+    if source is None:
+        source = model.manifest_ or (None if steps else _network_of(model)[1].manifest_)
     if source is None:
         raise ValueError(
             "Expected a model that knows how its features were made, got one fitted on plain "
@@ -152,20 +206,25 @@ def _featurizer_of(
         )
     described = source if isinstance(source, Featurizer) else Featurizer.from_manifest(source)
     check_is_fitted(described)
-    known = described.feature_names_
-    if len(known) != estimator.n_features_in_:
+    if not inside:
+        _check_names(model, described.feature_names_)
+    return described
+
+
+def _check_names(model: Model, known: list[str]) -> None:
+    reader = next(iter(_network_of(model)[0]), None) or model.estimator_
+    if len(known) != reader.n_features_in_:
         raise ValueError(
-            f"Expected `featurizer` to make the {estimator.n_features_in_} features that the model "
+            f"Expected `featurizer` to make the {reader.n_features_in_} features that the model "
             f"reads, got one that makes {len(known)}."
         )
-    named = list(getattr(estimator, "feature_names_in_", known))
+    named = list(getattr(reader, "feature_names_in_", known))
     if named != known:
         k = int(np.argmax(np.asarray(named) != np.asarray(known)))
         raise ValueError(
             f"Expected `featurizer` to make the features that the model reads, got {known[k]} in "
             f"the place of {named[k]}."
         )
-    return described
 
 
 @singledispatch
