@@ -77,4 +77,4 @@ for s in range(model.n_states_):
     ax.plot(*xyz.T, "o-", color=f"C{s}")
     ax.set(box_aspect=np.ptp(xyz, axis=0))
     ax.set_axis_off()
-figure.savefig("chignolin.png", dpi=150)
+plt.show()

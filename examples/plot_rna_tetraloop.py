@@ -77,4 +77,4 @@ for s in range(model.n_states_):
         ax.plot(*xyz[[base - 1, base]].T, "o-", color="0.4", ms=4)
     ax.set(box_aspect=np.ptp(xyz, axis=0))
     ax.set_axis_off()
-figure.savefig("rna_tetraloop.png", dpi=150)
+plt.show()
