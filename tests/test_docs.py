@@ -65,3 +65,77 @@ def test_every_public_room_and_name_is_in_the_reference() -> None:
     in_rooms = {n for room in rooms - INNER for n in import_module(f"latflow.{room}").__all__}
     wanted = (rooms - INNER) | (set(latflow._ROOM_OF) - in_rooms)
     assert sorted(wanted - page) == []
+
+
+def texts(node: ast.AST) -> list[list[str]]:
+    """Return the literal pieces of each string in a syntax tree, formatted values left out."""
+    if isinstance(node, ast.JoinedStr):
+        return [[str(v.value) for v in node.values if isinstance(v, ast.Constant)]]
+    if isinstance(node, ast.Constant):
+        return [[node.value]] if isinstance(node.value, str) else []
+    return [text for child in ast.iter_child_nodes(node) for text in texts(child)]
+
+
+def is_warning(node: ast.AST) -> bool:
+    """Whether a node warns, or makes the sentence that others warn with."""
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "attr", getattr(node.func, "id", "")) == "warn"
+    if isinstance(node, ast.Assign):
+        return [getattr(target, "id", "") for target in node.targets] == ["sentence"]
+    return isinstance(node, ast.FunctionDef) and node.name in {"sentence", "_withheld"}
+
+
+def warnings_of_the_package() -> dict[str, str]:
+    """Return the longest piece of each warning, by the place where it stands."""
+    told = {}
+    for file in sorted((ROOT / "latflow").glob("**/*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if is_warning(node):
+                body = (
+                    node.args[:1]
+                    if isinstance(node, ast.Call)
+                    else node.body[1:]
+                    if isinstance(node, ast.FunctionDef)
+                    else [node.value]
+                )
+                for pieces in (text for part in body for text in texts(part)):
+                    longest = max(pieces, key=len, default="").strip(" .,:;(")
+                    if len(longest) > 15:
+                        told[longest] = f"{file.relative_to(ROOT)}:{node.lineno}"
+    return told
+
+
+def test_troubleshooting_quotes_every_warning() -> None:
+    page = plain((DOCS / "guide" / "troubleshooting.md").read_text())
+    told = warnings_of_the_package()
+    assert len(told) > 40
+    assert {place: text for text, place in told.items() if beginning(plain(text)) not in page} == {}
+
+
+def plain(text: str) -> str:
+    return re.sub(r"[`\s]+", " ", text)
+
+
+def beginning(text: str) -> str:
+    """Return the first words of a text, whole ones of 40 characters at least if it has them."""
+    return re.match(r".{0,40}\S*", text)[0].strip(" .,:;(")
+
+
+def test_needs_are_answered_by_names_that_exist() -> None:
+    page = (DOCS / "guide" / "needs.md").read_text()
+    assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == [str(k) for k in range(1, 26)]
+    names = set(re.findall(r"`latflow((?:\.\w+)+)", page)) - {".importance"}
+    assert len(names) > 20
+    for name in sorted(names):
+        thing: object = latflow
+        for part in name[1:].split("."):
+            thing = getattr(thing, part)
+    bare = re.findall(r"`(\w+_?)(?:\(\w*[^`]*\))?`", page)
+    methods = {name for name in bare if hasattr(latflow.TemperatureExtrapolator, name)}
+    assert {
+        "support",
+        "cross_check",
+        "validate",
+        "thermodynamics",
+        "melting_temperature",
+    } <= methods
