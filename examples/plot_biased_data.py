@@ -24,7 +24,7 @@ weights = [np.exp(v / T) for v in bias]
 # %%
 # Weights count in every place: in the pairs, in the labels, in the populations and their errors.
 
-latf = LaTFEstimator(5, encoder="linear", boltzmann_constant=1.0, max_iter=480, random_state=0)
+latf = LaTFEstimator(2, encoder="linear", boltzmann_constant=1.0, max_iter=480, random_state=0)
 model = latf.fit(data.trajectories, weights=weights, temperature=[T] * len(weights))
 labels = np.concatenate(model.predict(data.trajectories))
 raw = np.bincount(labels, minlength=model.n_states_) / len(labels)

@@ -3,8 +3,8 @@ How the lagtime decides what a state is
 =======================================
 
 The three-hole potential has two deep holes and a shallow one between barriers. States are what is
-still there a lagtime later, so a longer lagtime leaves fewer of them, and the populations of those
-that stay do not change. A good lagtime lies on the plateau.
+still there a lagtime later, so the shallow hole is one at a short lagtime and part of another state
+at a longer one. A lagtime beyond all relaxation leaves one state, and a warning that says so.
 """
 
 import matplotlib.pyplot as plt
@@ -21,7 +21,7 @@ from latflow.plotting import StatesDisplay
 data = make_three_hole(40_000, temperature=1.0, random_state=0)
 frames = np.concatenate(data.trajectories)
 figure, axes = plt.subplots(1, 3, figsize=(12, 4), sharex=True, sharey=True, layout="constrained")
-for lagtime, ax in zip((1, 5, 100), axes, strict=True):
+for lagtime, ax in zip((2, 5, 100), axes, strict=True):
     model = LaTFEstimator(
         lagtime, encoder="linear", boltzmann_constant=1.0, max_iter=480, random_state=0
     ).fit(data.trajectories)

@@ -3,8 +3,8 @@ A path from one state to another
 ================================
 
 Between two points of the latent space `interpolate` walks along a line in the space of the flow's
-base, which the flow bends through where the density is: the path goes around the barrier, and the
-free energy along it is a profile.
+base, which the flow bends towards where the density is. The free energy along the path is its
+profile, and its barrier is lower than that of the straight line.
 """
 
 import matplotlib.pyplot as plt
@@ -31,7 +31,7 @@ path = model.interpolate(start, end, n=100)
 straight = np.linspace(start, end, 100)
 
 # %%
-# The profile on the right is that of the path; the straight line climbs over what it goes around.
+# Left: both ways on the free-energy surface. Right: what each has to climb.
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 FreeEnergyDisplay.from_estimator(model, temperature=[1.0], unit="kT", axes=axes[:1])

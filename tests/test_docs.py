@@ -58,6 +58,11 @@ def test_an_example_has_a_title_and_ends_in_a_figure(script: Path) -> None:
         assert 30 <= text.count("\n") <= 80
 
 
+def test_the_gallery_is_large() -> None:
+    assert len(EXAMPLES) >= 15
+    assert len(TUTORIALS) == 2
+
+
 def test_every_public_room_and_name_is_in_the_reference() -> None:
     page = set(re.findall(r"^   (\w+)$", (DOCS / "api.md").read_text(), re.MULTILINE))
     rooms = {name for name in latflow.__all__ if hasattr(getattr(latflow, name), "__path__")}
