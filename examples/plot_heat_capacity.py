@@ -44,7 +44,7 @@ slope = [(mean_energy(t + 1e-3) - mean_energy(t - 1e-3)) / 2e-3 for t in T]
 
 # %%
 # Between the simulated temperatures both are right within their bands, of one standard error.
-# Beyond them the heat capacity is taken as constant; the dashed line shows what that assumption misses.
+# Beyond them the heat capacity is taken as constant; the dashed line shows what that misses.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
 for ax, name, known in zip(axes, ("energy", "heat_capacity"), (exact, slope), strict=True):
