@@ -17,7 +17,7 @@ from latflow.plotting import MeltingCurveDisplay
 
 TRAINED, UNSEEN, N_FRAMES = (0.2, 0.5), (0.25, 0.3), 10_000
 
-steps = {"time_step": 0.01, "stride": 100}
+steps = {"time_step": 0.01, "stride": 100, "n_walkers": 20}
 data = {t: make_lj7(N_FRAMES, t, random_state=k, **steps) for k, t in enumerate(TRAINED + UNSEEN)}
 model = TemperatureExtrapolator(
     LaTFEstimator(lagtime=5, encoder="linear", boltzmann_constant=1.0, random_state=0),

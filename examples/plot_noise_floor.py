@@ -31,9 +31,7 @@ for steps, color in ((200, "C1"), (1600, "C0")):
     divergence = [jensen_shannon(samples[:n], z[:n], range=box) for n in sizes]
     ax.plot(sizes, divergence, "o-", color=color, label=f"generated, {steps} steps")
 
-# %%
-# The floor: two samples of the simulation itself, drawn at random.
-
+# the floor: two samples of the simulation itself, drawn at random
 rng = np.random.default_rng(0)
 floor = [jensen_shannon_noise_floor(rng.permutation(z), int(n), random_state=0) for n in sizes]
 ax.plot(sizes, floor, "k--", label="two samples of one distribution")
