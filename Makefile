@@ -51,7 +51,7 @@ lint: $(READY) ## ruff, mypy (strict) and the import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(DOCS) ## build the documentation; a warning is an error
+docs: $(DOCS) ## build the documentation, run its gallery; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 # the package as a user gets it: nothing of the clone, no extra but the one for figures
@@ -99,4 +99,4 @@ $(OLD): $(READY)
 	touch $(OLD)
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) build dist docs/_build *.egg-info
+	rm -rf $(VENV) build dist docs/_build docs/gallery docs/reference docs/tutorials *.egg-info

@@ -55,18 +55,14 @@ ax.plot([359.0, 404.7], [0, 0], "^", color="C3", clip_on=False, label="simulated
 ax.set(xlabel="temperature (K)", ylabel="folded population", ylim=(0, 1))
 ax.legend(frameon=False)
 
-# %%
 # Free-energy surfaces: predicted above, frames of replica exchange below; 318.5 and 429.6 K were
 # never simulated.
-
 shown = (318.5, 359.0, 404.7, 429.6)
 axes = rows[1].subgridspec(2, 4).subplots()
 samples = {t: model.transform(exchange.trajectories[exchange.temperature.index(t)]) for t in shown}
 FreeEnergyDisplay.from_estimator(model, temperature=shown, reference=samples, axes=axes)
 
-# %%
 # Each state by the frame at its core: the trace of its C-alphas.
-
 frames = [mdtraj.Trajectory(x, data.topology) for x in coordinates]
 structures = Structures(model, X, frames, topology=data.topology)
 alphas = data.topology.select("name CA")
@@ -77,4 +73,4 @@ for s in range(model.n_states_):
     ax.plot(*xyz.T, "o-", color=f"C{s}")
     ax.set(box_aspect=np.ptp(xyz, axis=0))
     ax.set_axis_off()
-figure.savefig("chignolin.png", dpi=150)
+plt.show()

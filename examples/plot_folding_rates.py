@@ -9,6 +9,7 @@ at 381.2 K, which took no part. Beside them, crossings counted by hand.
 
 from itertools import pairwise
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -72,9 +73,6 @@ display = ArrheniusDisplay.from_states(
     variables=model.transform(at("trajectories", TRAINED)),
     populations=model.state_populations([LEFT_OUT]), reference=known, time_unit="ns", **options,
 )  # fmt: skip
-both = {
-    "predicted": display.predicted[0].rates,
-    "of the trajectories left out": known.loc[LEFT_OUT],
-}
+both = {"predicted": display.predicted[0].rates, "left out": known.loc[LEFT_OUT]}
 print(pd.concat(both).round(3).to_string())
-display.figure_.savefig("folding_rates.png", dpi=150, bbox_inches="tight")
+plt.show()

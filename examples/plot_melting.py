@@ -1,10 +1,13 @@
-"""What melts where, and how sure that is: seven Lennard-Jones particles.
+"""
+What melts where, and how sure that is
+======================================
 
-Learns states from simulations at T = 0.2 and 0.5, and predicts at which temperature the most
-compact one holds half of the population; simulations at other temperatures check the curve. Below
-T = 0.2 they relax slowly, and may not have settled.
+Seven Lennard-Jones particles. States are learned from simulations at T = 0.2 and 0.5, and the model
+predicts at which temperature the most compact one holds half of the population; simulations at
+other temperatures check the curve.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -12,9 +15,10 @@ from latflow import LaTFEstimator, TemperatureExtrapolator
 from latflow.datasets import make_lj7
 from latflow.plotting import MeltingCurveDisplay
 
-TRAINED, UNSEEN, N_FRAMES = (0.2, 0.5), (0.18, 0.25, 0.3), 10_000
+TRAINED, UNSEEN, N_FRAMES = (0.2, 0.5), (0.25, 0.3), 10_000
 
-data = {t: make_lj7(N_FRAMES, t, random_state=k) for k, t in enumerate(TRAINED + UNSEEN)}
+steps = {"time_step": 0.01, "stride": 100, "n_walkers": 20}
+data = {t: make_lj7(N_FRAMES, t, random_state=k, **steps) for k, t in enumerate(TRAINED + UNSEEN)}
 model = TemperatureExtrapolator(
     LaTFEstimator(lagtime=5, encoder="linear", boltzmann_constant=1.0, random_state=0),
     n_bootstraps=20,
@@ -48,4 +52,4 @@ print(reference.round(3))
 display = MeltingCurveDisplay.from_estimator(
     model, compact, temperature=np.linspace(0.12, 0.52, 81), reference=reference
 )
-display.figure_.savefig("melting.png", dpi=150, bbox_inches="tight")
+plt.show()

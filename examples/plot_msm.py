@@ -1,10 +1,13 @@
-"""States and collective variables in deeptime: timescales of the three-hole potential.
+"""
+States and collective variables in deeptime
+===========================================
 
-Learns two collective variables and states at k_B T = 1, makes Markov state models of the states
-and of a fine discretisation of the variables (deeptime's KMeans), and compares their timescales
-with the exact ones, of the generator on a fine grid.
+Two collective variables and states of the three-hole potential at k_B T = 1; Markov state models of
+the states and of a fine discretisation of the variables (deeptime's KMeans), and their timescales
+beside the exact ones, of the generator on a fine grid.
 """
 
+import matplotlib.pyplot as plt
 from deeptime.clustering import KMeans
 from sklearn.pipeline import make_pipeline
 
@@ -15,7 +18,7 @@ from latflow.plotting import TimescalesDisplay
 
 LAGTIMES = [2, 5, 10, 15, 20, 25, 30, 35]
 
-data = make_three_hole(200_000, temperature=1.0, random_state=0)
+data = make_three_hole(100_000, temperature=1.0, random_state=0)
 exact = three_hole_timescales(1.0, 2)
 
 latf = LaTFEstimator(lagtime=2, encoder="linear", boltzmann_constant=1.0, random_state=0)
@@ -41,4 +44,4 @@ display.lines_ += display.ax_.plot(
     label="process 0 of the states",
 )
 display.ax_.legend(frameon=False)
-display.figure_.savefig("msm_timescales.png", dpi=150, bbox_inches="tight")
+plt.show()

@@ -53,4 +53,4 @@ for state, table in populations.groupby(level="state"):
 ax.plot(simulated, [0, 0], "|", color="0.3", ms=14, label="simulated at")
 ax.set(xlabel="temperature (K)", ylabel="population", ylim=(-0.02, 1))
 ax.legend(frameon=False)
-figure.savefig("own_states.png", dpi=150)
+plt.show()

@@ -1,10 +1,13 @@
-"""Rates at temperatures never simulated: barriers of the three-hole potential.
+"""
+Rates at temperatures never simulated
+=====================================
 
-Learns states from simulations at k_B T = 0.8 and 1.4, fits the rates between them to Arrhenius'
-law, predicts rate matrices in detailed balance at 0.7 and 1.0, and compares them with the fine
-generator, coarse-grained on the same states.
+States of the three-hole potential, learned from simulations at k_B T = 0.8 and 1.4. Arrhenius' law
+through the rates between them predicts rate matrices in detailed balance at 0.7 and 1.0, which are
+compared with the fine generator, coarse-grained on the same states.
 """
 
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from latflow import LaTFEstimator, TemperatureExtrapolator
@@ -44,4 +47,4 @@ for prediction in display.predicted:
     rates = prediction.rates.join(exact.rate.loc[prediction.temperature].rename("exact"))
     print(f"k_B T = {prediction.temperature}\n", rates.round(3))
     print(prediction.timescales.round(2))
-display.figure_.savefig("rates.png", dpi=150, bbox_inches="tight")
+plt.show()

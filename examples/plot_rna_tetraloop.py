@@ -53,17 +53,13 @@ ax.plot([340.0, 360.0], [0, 0], "^", color="C3", clip_on=False, label="simulated
 ax.set(xlabel="temperature (K)", ylabel="folded population", ylim=(0, 1))
 ax.legend(frameon=False)
 
-# %%
 # Free-energy surfaces, at temperatures never simulated: predicted above, parallel tempering below.
-
 shown = (326.0, 347.0, 368.0, 398.0)
 axes, at = rows[1].subgridspec(2, 4).subplots(), tempering.temperature.index
 samples = {t: model.transform(tempering.trajectories[at(t)]) for t in shown}
 FreeEnergyDisplay.from_estimator(model, temperature=shown, reference=samples, vmax=30, axes=axes)
 
-# %%
 # Each state by the frame at its core: the trace of its sugars and phosphates, and its bases.
-
 frames = [mdtraj.Trajectory(x, data.topology) for x in coordinates]
 structures = Structures(model, X, frames, topology=data.topology)
 bases = data.topology.select("name C4")
@@ -77,4 +73,4 @@ for s in range(model.n_states_):
         ax.plot(*xyz[[base - 1, base]].T, "o-", color="0.4", ms=4)
     ax.set(box_aspect=np.ptp(xyz, axis=0))
     ax.set_axis_off()
-figure.savefig("rna_tetraloop.png", dpi=150)
+plt.show()
