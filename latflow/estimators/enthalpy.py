@@ -201,8 +201,8 @@ class _Fit:
             [one.slopes / torch.from_numpy(width ** np.arange(1.0, one.order + 1)) for one in each],
             dim=1,
         )
-        a = np.empty((len(v), slopes.shape[1]))
-        filled(a, ((self.units(block) @ slopes).numpy() for block in v.blocks()))
+        a, units = np.empty((len(v), slopes.shape[1])), self.units
+        filled(a, v.over(lambda block: (units(block) @ slopes).numpy()))
         columns = np.split(a, np.cumsum([one.order for one in each])[:-1], axis=1)
         betas, routes = self.pool.betas, []
         for pair in solutions:

@@ -584,6 +584,10 @@ class TemperatureExtrapolator(
         return lowest if reference is None else reference
 
     @property
+    def _takes_rows(self) -> bool:
+        return isinstance(getattr(self, "estimator_", None), LaTFEstimator)
+
+    @property
     def _n_threads(self) -> int | None:
         threads: int | None = getattr(self._last, "n_threads", 1)
         return threads

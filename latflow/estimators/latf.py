@@ -27,7 +27,6 @@ from tqdm.auto import tqdm
 from latflow._typing import FloatArray, IntArray, RandomState
 from latflow._validation import (
     check_count,
-    check_finite,
     check_fraction,
     check_latent_points,
     check_option,
@@ -53,6 +52,7 @@ from latflow.trajectories import (
     SCORE_METADATA,
     Frames,
     Rows,
+    check_finite,
     check_rows,
     gather_frames,
     list_aware,
@@ -187,6 +187,8 @@ class LaTFEstimator(
     >>> model.sample(3, random_state=0).shape
     (3, 2)
     """
+
+    _takes_rows = True  # methods that act frame by frame: Rows on disk, as one array
 
     # requested by default, so that metadata ride through pipelines and searches on their own
     __metadata_request__fit = dict.fromkeys(FRAME_METADATA, True)
@@ -510,16 +512,15 @@ class LaTFEstimator(
             Of the dtype of X.
         """
         rows = self._check_frames(X)
-        return self._encode(rows).astype(rows.dtype, copy=False)
+        return self._encode(rows, check=True).astype(rows.dtype, copy=False)
 
     def predict(self, X: object) -> Any:
         """Return the metastable state of each frame: ints, shape (n_frames,), or a list."""
-        frames = self._check_frames(X)
-        return self._ask(seam.states, self._encode(frames))
+        return self._ask(seam.states, self._encode(self._check_frames(X), check=True))
 
     def predict_proba(self, X: object) -> Any:
         """Return each state's probability one lagtime later, shape ``(n_frames, n_states_)``."""
-        return self._states(self._encode(self._check_frames(X)))
+        return self._states(self._encode(self._check_frames(X), check=True))
 
     def score_samples(self, X: object, temperature: ArrayLike | None = None) -> Any:
         """Return the log-density of each frame's collective variables, in their own space.
@@ -534,7 +535,8 @@ class LaTFEstimator(
         ndarray of shape (n_frames,), or list of them
             In nats; the density integrates to 1 over the latent space.
         """
-        return self._log_density(self._encode(self._check_frames(X)), temperature)
+        z = self._encode(self._check_frames(X), check=True)
+        return self._log_density(z, temperature)
 
     def score(
         self,
@@ -771,9 +773,11 @@ class LaTFEstimator(
     # -------------------------------------------------------------- inside
 
     def _check_frames(self, X: object) -> Any:
+        """Return checked frames; the numbers of those on disk are checked as they are encoded."""
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
-        check_finite(rows, np.full(len(rows), getattr(rows, "first", 0)), np.arange(len(rows)))
+        if not isinstance(rows, Rows):
+            check_finite(rows, np.zeros(len(rows), np.int64), np.arange(len(rows)))
         return rows
 
     def _ask(self, question: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
@@ -781,8 +785,16 @@ class LaTFEstimator(
         with torch_on(self.n_threads):
             return question(self.model_, *arguments, **options)
 
-    def _encode(self, X: NDArray[Any] | Rows) -> FloatArray:
-        return self._ask(seam.encode, Standardised(X, self.mean_, self.scale_))
+    def _encode(self, X: NDArray[Any] | Rows, *, check: bool = False) -> FloatArray:
+        """Return the variables; with `check`, an error names the first bad number on disk."""
+        x = Standardised(X, self.mean_, self.scale_)
+        if not check or not isinstance(X, Rows):
+            return self._ask(seam.encode, x)
+        try:
+            return self._ask(seam.encode, x, check=True)
+        except seam.NotFiniteError:
+            check_finite(X, *X.places())
+            raise
 
     def _states(self, z: FloatArray) -> FloatArray:
         return self._ask(seam.state_probabilities, z)
