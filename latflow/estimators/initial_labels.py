@@ -13,7 +13,7 @@ from latflow._validation import one_at_a_time
 from latflow.estimators.seam import Standardised
 from latflow.nn.batches import filled
 from latflow.nn.training import thin
-from latflow.trajectories import Frames, blas_on_one_thread, step_of
+from latflow.trajectories import Frames, step_of
 
 AUTO_STATES = 10
 MOST_CLUSTERED = 20_000
@@ -47,8 +47,7 @@ def _nearest(
     project: Callable[[FloatArray], FloatArray], centres: FloatArray, block: FloatArray
 ) -> IntArray:
     """Return the nearest centre of each row: `KMeans.predict`, which sets what threads share."""
-    with blas_on_one_thread():
-        distances = (centres**2).sum(axis=1) - 2 * project(block) @ centres.T
+    distances = (centres**2).sum(axis=1) - 2 * project(block) @ centres.T
     return np.asarray(distances.argmin(axis=1))
 
 

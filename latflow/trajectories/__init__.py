@@ -23,7 +23,7 @@ from latflow.trajectories.frames import (
     read_index,
 )
 from latflow.trajectories.pairs import lagged_pairs, time_blocks, time_segments
-from latflow.trajectories.passes import blas_on_one_thread, check_finite, over_blocks
+from latflow.trajectories.passes import check_finite, over_blocks
 from latflow.trajectories.repeats import warn_of_repeats
 from latflow.trajectories.rows import (
     Rows,
@@ -48,7 +48,6 @@ __all__ = [
     "TrajectoryUnion",
     "ahead",
     "as_container",
-    "blas_on_one_thread",
     "check_finite",
     "check_rows",
     "gather_frames",

@@ -28,7 +28,7 @@ from latflow.trajectories.containers import (
     per_frame,
 )
 from latflow.trajectories.pairs import lagged_pairs, places, time_blocks, time_segments
-from latflow.trajectories.passes import blas_on_one_thread, check_finite, over_blocks
+from latflow.trajectories.passes import check_finite, over_blocks
 from latflow.trajectories.rows import Rows, is_large, is_on_disk
 from latflow.units import Units
 
@@ -284,11 +284,10 @@ def _block_moments(block: FloatArray, weights: FloatArray) -> tuple[float, Float
     if not weights.any():
         return 0.0, np.empty(0), np.empty(0)
     weight = weights.sum()
-    with blas_on_one_thread():
-        mean = weights @ block / weight
-        block -= mean
-        block *= block
-        return weight, mean, weights @ block
+    mean = weights @ block / weight
+    block -= mean
+    block *= block
+    return weight, mean, weights @ block
 
 
 # ------------------------------------------------------------------ gathering

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import pickle
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,10 +29,6 @@ FEWEST_MOVED = 2**17  # rows in memory, of those worth moving: fewer are done be
 T = TypeVar("T")
 Block = NDArray[Any]
 Worker = Callable[[], AbstractContextManager[Any]]
-
-_counting = threading.Lock()
-_n_limited = 0  # threads inside of `blas_on_one_thread`
-_limit: Any = None
 
 
 def over_blocks(
@@ -78,14 +73,15 @@ def over_blocks(
     """
     slices = [*_slices(len(X), length)] if length else slices_of(X)
     n_workers = workers(X, moves=moves) if len(slices) > 1 else 1
-    if n_workers > 1:
-        yield from _spread(X, slices, n_workers, function, columns, prepare, worker)
-        return
-    blocks = (X[rows] if prepare is None else prepare(X[rows]) for rows in slices)
-    read = ahead(blocks) if isinstance(X, Rows) and X.on_disk else blocks
-    for rows, block in zip(slices, read, strict=True):
-        yield function(block, *(column[rows] for column in columns))
-        del block
+    with _one_thread():
+        if n_workers > 1:
+            yield from _spread(X, slices, n_workers, function, columns, prepare, worker)
+            return
+        blocks = (X[rows] if prepare is None else prepare(X[rows]) for rows in slices)
+        read = ahead(blocks) if isinstance(X, Rows) and X.on_disk else blocks
+        for rows, block in zip(slices, read, strict=True):
+            yield function(block, *(column[rows] for column in columns))
+            del block
 
 
 def _slices(n_rows: int, length: int) -> Iterator[slice]:
@@ -138,7 +134,7 @@ class _Piece(NamedTuple):
         worker: Worker,
     ) -> list[T]:
         """Do the task, where the files are read."""
-        with worker():
+        with _one_thread(), worker():
             results = []
             for rows in self.slices:
                 block = self.X[rows] if prepare is None else prepare(self.X[rows])
@@ -175,25 +171,13 @@ def _piece(X: Any, group: list[slice], columns: Sequence[NDArray[Any]]) -> _Piec
     return _Piece(some, slices, tuple(column[first:last] for column in columns))
 
 
-@contextmanager
-def blas_on_one_thread() -> Iterator[None]:
-    """NumPy's linear algebra on one thread, whose sums are the same whatever a worker is given.
+def _one_thread() -> AbstractContextManager[Any]:
+    """NumPy's linear algebra on one thread: the order of its sums changes with their number.
 
-    The number of threads is one for the process: the last of several threads that are here at once
-    puts it back.
+    Of several threads of a process threadpoolctl lets the first decide, so the one that asks for a
+    pass does, before its workers.
     """
-    global _n_limited, _limit
-    with _counting:
-        if not _n_limited:
-            _limit = _pools().limit(limits=1, user_api="blas")
-        _n_limited += 1
-    try:
-        yield
-    finally:
-        with _counting:
-            _n_limited -= 1
-            if not _n_limited:
-                _limit.restore_original_limits()
+    return _pools().limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
 
 
 @cache
