@@ -78,6 +78,12 @@ def load(monkeypatch):
             "--seed-frames 1000 --repeats 1",
             "n_bootstraps=20",
         ),
+        (
+            "scale.py",
+            "--frames 2000 4000 --narrow 5 --worker-frames 4000 --features 8 --max-iter 10 "
+            "--repeats 1",
+            "all passes of a fit",
+        ),
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
         (
             "alanine_dipeptide.py",

@@ -36,6 +36,8 @@ FACTOR_RIDGE = torch.tensor([1e-3], dtype=torch.float64, device="cpu")
 LINE_RIDGE = torch.tensor([1e-8], dtype=torch.float64, device="cpu")
 FACTOR_FLOOR = 0.03  # of its error: what an h that is linear in beta may be off
 
+UnitsOf = Callable[[FloatArray], torch.Tensor]  # standardised inputs to what h is linear in
+
 
 class Learned(NamedTuple):
     """What :func:`learn_enthalpy` returns.
@@ -106,8 +108,10 @@ def learn_enthalpy(
             factor = _energy_factor(fit, rng)
         n_draws = len(range(k, n_bootstraps, n_networks))
         draws = [pool.redrawn(rng) for _ in range(n_draws)]
-        route, offsets, others = _solved(fit, v, pool, draws)
+        solutions, units = _solutions(fit, pool, draws), fit.units
         history += fit.history
+        del fit  # and with it the units of all frames
+        route, offsets, others = _solved(units, solutions, v, pool, draws)
         routes.append(route)
         bootstraps += others
     return Learned(_mean(routes), bootstraps, offsets, factor, history)
@@ -115,33 +119,44 @@ def learn_enthalpy(
 
 def _mean(routes: list[Curves]) -> Curves:
     """Return the mean of the curves of several networks."""
+    if len(routes) == 1:
+        return routes[0]
     coefficients = np.mean([route.coefficients for route in routes], axis=0)
     outside = [r.heat_capacities for r in routes if r.heat_capacities is not None]
     heat_capacities = np.mean(outside, axis=0) if outside else None
     return Curves(coefficients, routes[0].betas, heat_capacities)
 
 
-def _solved(
-    fit: _Fit, v: Standardised, pool: Pool, draws: list[FloatArray]
-) -> tuple[Curves, FloatArray, list[Weighting]]:
-    """Solve one network's last layer on all frames, and on bootstraps, each with its order.
-
-    The first gives the curves and the f_k; bootstraps serve error bars only and are kept in single
-    precision.
-    """
+def _solutions(fit: _Fit, pool: Pool, draws: list[FloatArray]) -> list[tuple[Solution, ...]]:
+    """Solve one network's last layer on all frames, and on bootstraps, each with its order."""
     first = fit.solve(pool.weights, fit.choice.order())
     solutions = [first]
     for times in draws:
         weights = pool.weights_of(times)
         solutions.append(fit.solve(weights, fit.choice.order(times), first))
-    answer, *others = fit.curves(v, solutions)
+    return solutions
+
+
+def _solved(
+    units: UnitsOf,
+    solutions: list[tuple[Solution, ...]],
+    v: Standardised,
+    pool: Pool,
+    draws: list[FloatArray],
+) -> tuple[Curves, FloatArray, list[Weighting]]:
+    """Return what the solutions of one network tell.
+
+    The first gives the curves and the f_k; bootstraps serve error bars only and are kept in single
+    precision.
+    """
+    answer, *others = _curves(units, v, pool, solutions)
     bootstraps = []
     for route, solution, times in zip(others, solutions[1:], draws, strict=True):
         reduced, f = reduced_at(route, pool.betas), solution[-1].f.numpy()
         solved = Weighting.of(route.single(), f, reduced, pool.weights_of(times))
         log_base = solved.log_base.astype(np.float32)
         bootstraps.append(Weighting(route.single(), solved.log_counts, log_base, times=times))
-    log_counts = first[-1].f.numpy()
+    log_counts = solutions[0][-1].f.numpy()
     return answer, log_counts - np.log(pool.counts) + np.log(pool.counts[0]), bootstraps
 
 
@@ -174,7 +189,7 @@ class _Choice(NamedTuple):
 class _Fit:
     """A trained network and the problem of its last layer."""
 
-    units: Callable[[FloatArray], torch.Tensor]
+    units: UnitsOf
     pool: Pool
     rows: IntArray
     problem: LastLayer
@@ -193,24 +208,30 @@ class _Fit:
             solutions.append(self.problem.solve(used, self.choice.ridges[o], begin))
         return tuple(solutions)
 
-    def curves(self, v: Standardised, solutions: list[tuple[Solution, ...]]) -> list[Curves]:
-        """Return the curves of every frame for each solution."""
-        each = [one for pair in solutions for one in pair]
-        width = _width(self.pool)
-        slopes = torch.cat(
-            [one.slopes / torch.from_numpy(width ** np.arange(1.0, one.order + 1)) for one in each],
-            dim=1,
-        )
-        a, units = np.empty((len(v), slopes.shape[1])), self.units
-        filled(a, v.over(lambda block: (units(block) @ slopes).numpy()))
-        columns = np.split(a, np.cumsum([one.order for one in each])[:-1], axis=1)
-        betas, routes = self.pool.betas, []
-        for pair in solutions:
-            outside = None
-            if len(pair) == 2:
-                outside = -(betas.mean() ** 2) * columns.pop(0)[:, 1]
-            routes.append(Curves(np.ascontiguousarray(columns.pop(0)), betas, outside))
-        return routes
+
+def _curves(
+    units: UnitsOf, v: Standardised, pool: Pool, solutions: list[tuple[Solution, ...]]
+) -> list[Curves]:
+    """Return the curves of every frame for each solution."""
+    each = [one for pair in solutions for one in pair]
+    width = _width(pool)
+    slopes = torch.cat(
+        [one.slopes / torch.from_numpy(width ** np.arange(1.0, one.order + 1)) for one in each],
+        dim=1,
+    )
+    columns = [np.empty((len(v), one.order)) for one in each]
+    cuts, done = np.cumsum([one.order for one in each])[:-1], 0
+    for block in v.over(lambda block: (units(block) @ slopes).numpy()):
+        for column, part in zip(columns, np.split(block, cuts, axis=1), strict=True):
+            column[done : done + len(block)] = part
+        done += len(block)
+    betas, routes = pool.betas, []
+    for pair in solutions:
+        outside = None
+        if len(pair) == 2:
+            outside = -(betas.mean() ** 2) * columns.pop(0)[:, 1]
+        routes.append(Curves(columns.pop(0), betas, outside))
+    return routes
 
 
 def _fit(
