@@ -498,9 +498,11 @@ class TemperatureExtrapolator(
 
         def ensemble_of(inputs: Frames, *, tell: bool = True) -> Ensemble:
             v = seam.Standardised(inputs.X, *inputs.scaling()[:2])
+            return_memory()
             learned = learn_enthalpy(
                 v, pool, held_out, frames.energy, self.n_bootstraps, seeds, rng
             )
+            return_memory()
             self.history_ += learned.history
             capacities = None
             if self.heat_capacity_prior and self.n_states_ > 1:

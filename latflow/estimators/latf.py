@@ -319,8 +319,9 @@ class LaTFEstimator(
             fits.sort(key=lambda fit: fit.score, reverse=True)
             better = fits[: (len(fits) + 1) // 2]
             fits = each((self._heat, (fit, data)) for fit in better)
+        del pairs
         self._finish(fits[0], data)
-        del data, pairs
+        del data
         return self._keep(fits[0], frames)
 
     def _check_parameters(self) -> None:

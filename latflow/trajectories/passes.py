@@ -90,8 +90,8 @@ def _slices(n_rows: int, length: int) -> Iterator[slice]:
 
 def workers(X: Any, *, moves: bool = False) -> int:
     """Return how many workers of the active joblib backend can share a pass over these rows."""
-    n_workers = int(joblib.effective_n_jobs(None))
-    if n_workers < 2 or _in_dask_task():
+    n_workers = 1 if _in_dask_task() else int(joblib.effective_n_jobs(None))
+    if n_workers < 2:
         return 1
     if getattr(get_active_backend()[0], "supports_sharedmem", False):
         return n_workers
