@@ -17,14 +17,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from latflow._blocks import rows_at_once
 from latflow._typing import FloatArray
 
 __all__ = [
     "check_count",
-    "check_finite",
     "check_fraction",
     "check_latent_points",
     "check_option",
@@ -254,28 +252,6 @@ def check_weights(values: ArrayLike | None, n_frames: int, name: str = "weights"
     if weights.sum() == 0:
         raise ValueError(f"Expected at least one positive value in `{name}`, got only zeros.")
     return np.asarray(weights / weights.mean())
-
-
-def check_finite(X: Any, trajectory: NDArray[Any], frame: NDArray[Any]) -> None:
-    """Raise a ValueError that names the first trajectory and frame with a NaN or an infinity.
-
-    X is an array, or reads slices as one: it is looked at block by block.
-    """
-    if X.dtype.kind != "f":
-        return
-    step = getattr(X, "step", rows_at_once(X.shape[1]))
-    blocks = ((k, X[k : k + step]) for k in range(0, len(X), step))
-    bad = np.concatenate(
-        [[], *(k + np.flatnonzero(~np.isfinite(block).all(axis=1)) for k, block in blocks)]
-    ).astype(np.int64)
-    if not len(bad):
-        return
-    first = bad[np.lexsort((frame[bad], trajectory[bad]))[0]]
-    what = "NaN" if np.isnan(X[first : first + 1]).any() else "infinity"
-    raise ValueError(
-        f"Expected finite numbers in `X`, got {what} in trajectory {trajectory[first]}, frame "
-        f"{frame[first]} ({len(bad)} such frames in all)."
-    )
 
 
 def check_per_frame(values: object, n_frames: int, name: str) -> FloatArray:

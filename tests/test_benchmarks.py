@@ -85,6 +85,12 @@ def load(monkeypatch):
             "loaded equal to the bit",
         ),
         ("wide.py", "--features 20 600 --frames 800 --max-iter 10", "extrapolator: exponent"),
+        (
+            "scale.py",
+            "--frames 2000 4000 --narrow 5 --worker-frames 4000 --features 8 --max-iter 10 "
+            "--repeats 1",
+            "all passes of a fit",
+        ),
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
         (
             "alanine_dipeptide.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -16,9 +17,11 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from latflow import LaTFEstimator, TemperatureExtrapolator, TrajectoryKFold, stack
+from latflow import LaTFEstimator, TemperatureExtrapolator, TrajectoryKFold, _blocks, stack
 from latflow.datasets import make_three_hole
 from latflow.metrics import vamp2_scorer
+from latflow.trajectories import Rows, passes, rows
+from tests.test_passes import answers, mapped, pid_of_blocks
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Only one metastable state:UserWarning"),
@@ -132,3 +135,52 @@ def count_scatters(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(Client, "scatter", noted)
     return sent
+
+
+# ------------------------------------------------------------------ passes over frames
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_passes_of_two_processes_give_the_bits_of_one(
+    client: Client, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "LEAST_ON_DISK", 1)
+    monkeypatch.setattr(_blocks, "MOST_ROWS", 300)
+    monkeypatch.setattr(passes, "FEWEST_MOVED", 1)
+    alone = answers(tmp_path, seed)
+    before = tasks(client)
+    with joblib.parallel_config(backend="dask"):
+        shared = answers(tmp_path, seed)
+    assert tasks(client) >= before + 100
+    for name, values in alone.items():
+        np.testing.assert_array_equal(values, shared[name], name)
+
+
+def test_both_processes_read_and_a_task_spreads_nothing_further(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_blocks, "MOST_ROWS", 300)
+    X = Rows(mapped(tmp_path, [np.random.default_rng(0).random((30_000, 3))]))
+    workers = {info["pid"] for info in client.run(lambda: {"pid": os.getpid()}).values()}
+    with joblib.parallel_config(backend="dask"):
+        assert pid_of_blocks(X) == workers
+        found = joblib.Parallel()(joblib.delayed(pid_of_blocks)(X) for _ in range(4))
+    assert {len(processes) for processes in found} == {1}
+    assert set().union(*found) <= workers
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_number_that_another_process_finds_is_named(
+    client: Client, bad: float, data: list[np.ndarray], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(rows, "LEAST_ON_DISK", 1)
+    monkeypatch.setattr(_blocks, "MOST_ROWS", 300)
+    model = LaTFEstimator(**TINY).fit(data)
+    wrong = [x.copy() for x in data]
+    wrong[2][123, 1] = bad
+    with (
+        joblib.parallel_config(backend="dask"),
+        pytest.raises(ValueError, match="in trajectory 2, frame 123 "),
+    ):
+        model.transform(mapped(tmp_path, wrong))

@@ -18,6 +18,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.neighbors import KernelDensity
 
 from latflow import LaTFEstimator, TemperatureExtrapolator, _validation, stack
+from latflow.trajectories import check_finite
 
 pytestmark = UNSETTLED
 
@@ -96,7 +97,7 @@ def test_the_first_bad_frame_is_named_in_time_order(value: float, name: str) -> 
     X[[0, 2], 1] = value
     message = rf"got {name} in trajectory 0, frame 7 \(2 such frames in all\)"
     with pytest.raises(ValueError, match=message):
-        _validation.check_finite(X, np.array([1, 0, 0, 0]), np.array([0, 8, 7, 6]))
+        check_finite(X, np.array([1, 0, 0, 0]), np.array([0, 8, 7, 6]))
 
 
 @pytest.mark.parametrize(

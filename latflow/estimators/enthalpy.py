@@ -38,6 +38,8 @@ FACTOR_RIDGE = torch.tensor([1e-3], dtype=torch.float64, device="cpu")
 LINE_RIDGE = torch.tensor([1e-8], dtype=torch.float64, device="cpu")
 FACTOR_FLOOR = 0.03  # of its error: what an h that is linear in beta may be off
 
+UnitsOf = Callable[[FloatArray], torch.Tensor]  # standardised inputs to what h is linear in
+
 
 class Learned(NamedTuple):
     """What :func:`learn_enthalpy` returns.
@@ -111,8 +113,11 @@ def learn_enthalpy(
         draws = [pool.redrawn(rng) for _ in range(n_draws)]
         # the first from nothing: what answers without bootstraps hangs on no start
         start = (fit.trained,) if k else ()
-        route, offsets, others = _solved(fit, v, pool, draws, start)
+        solutions = _solutions(fit, draws, start)
+        read = _Read(fit.units, fit.problem.units if len(fit.rows) == len(v) else None)
         history += fit.history
+        del fit  # and with it the problem of its last layer
+        route, offsets, others = _solved(read, solutions, v, pool, draws)
         routes.append(route)
         bootstraps += others
     return Learned(_mean(routes), bootstraps, offsets, factor, history)
@@ -120,34 +125,57 @@ def learn_enthalpy(
 
 def _mean(routes: list[Curves]) -> Curves:
     """Return the mean of the curves of several networks."""
+    if len(routes) == 1:
+        return routes[0]
     coefficients = np.mean([route.coefficients for route in routes], axis=0)
     outside = [r.heat_capacities for r in routes if r.heat_capacities is not None]
     heat_capacities = np.mean(outside, axis=0) if outside else None
     return Curves(coefficients, routes[0].betas, heat_capacities)
 
 
+def _solutions(
+    fit: _Fit, draws: list[FloatArray], start: tuple[Solution, ...]
+) -> list[tuple[Solution, ...]]:
+    """Solve one network's last layer on all frames, and on bootstraps, each with its order."""
+    first = fit.solve(fit.pool.weights, fit.choice.order(), start)
+    return [first, *_redrawn(fit, draws, first)]
+
+
+class _Read(NamedTuple):
+    """What the last layer of a network reads.
+
+    Attributes
+    ----------
+    units : callable
+        Standardised inputs to what the curves are linear in.
+    every : Tensor of shape (n_frames, n_units), or None
+        Those of every frame, where they are at hand.
+    """
+
+    units: UnitsOf
+    every: torch.Tensor | None
+
+
 def _solved(
-    fit: _Fit,
+    read: _Read,
+    solutions: list[tuple[Solution, ...]],
     v: Standardised,
     pool: Pool,
     draws: list[FloatArray],
-    start: tuple[Solution, ...],
 ) -> tuple[Curves, FloatArray, list[Weighting]]:
-    """Solve one network's last layer on all frames, and on bootstraps, each with its order.
+    """Return what the solutions of one network tell.
 
     The first gives the curves and the f_k; bootstraps serve error bars only and are kept in single
     precision.
     """
-    first = fit.solve(pool.weights, fit.choice.order(), start)
-    solutions = [first, *_redrawn(fit, draws, first)]
-    answer, *others = fit.curves(v, solutions)
+    answer, *others = _curves(read, v, pool, solutions)
     bootstraps = []
     for route, solution, times in zip(others, solutions[1:], draws, strict=True):
         reduced, f = reduced_at(route, pool.betas), solution[-1].f.numpy()
         solved = Weighting.of(route.single(), f, reduced, pool.weights_of(times))
         log_base = solved.log_base.astype(np.float32)
         bootstraps.append(Weighting(route.single(), solved.log_counts, log_base, times=times))
-    log_counts = first[-1].f.numpy()
+    log_counts = solutions[0][-1].f.numpy()
     return answer, log_counts - np.log(pool.counts) + np.log(pool.counts[0]), bootstraps
 
 
@@ -200,7 +228,7 @@ class _Choice(NamedTuple):
 class _Fit:
     """A trained network and the problem of its last layer."""
 
-    units: Callable[[FloatArray], torch.Tensor]
+    units: UnitsOf
     pool: Pool
     rows: IntArray
     problem: LastLayer
@@ -220,27 +248,35 @@ class _Fit:
             solutions.append(self.problem.solve(used, self.choice.ridges[o], begin))
         return tuple(solutions)
 
-    def curves(self, v: Standardised, solutions: list[tuple[Solution, ...]]) -> list[Curves]:
-        """Return the curves of every frame for each solution."""
-        each = [one for pair in solutions for one in pair]
-        width = _width(self.pool)
-        slopes = torch.cat(
-            [one.slopes / torch.from_numpy(width ** np.arange(1.0, one.order + 1)) for one in each],
-            dim=1,
-        )
-        a = np.empty((len(v), slopes.shape[1]))
-        if len(self.rows) == len(v):
-            torch.matmul(self.problem.units, slopes, out=torch.from_numpy(a))
-        else:
-            filled(a, ((self.units(block) @ slopes).numpy() for block in v.blocks()))
-        columns = np.split(a, np.cumsum([one.order for one in each])[:-1], axis=1)
-        betas, routes = self.pool.betas, []
-        for pair in solutions:
-            outside = None
-            if len(pair) == 2:
-                outside = -(betas.mean() ** 2) * columns.pop(0)[:, 1]
-            routes.append(Curves(np.ascontiguousarray(columns.pop(0)), betas, outside))
-        return routes
+
+def _curves(
+    read: _Read, v: Standardised, pool: Pool, solutions: list[tuple[Solution, ...]]
+) -> list[Curves]:
+    """Return the curves of every frame for each solution."""
+    each = [one for pair in solutions for one in pair]
+    width = _width(pool)
+    slopes = torch.cat(
+        [one.slopes / torch.from_numpy(width ** np.arange(1.0, one.order + 1)) for one in each],
+        dim=1,
+    )
+    units = read.units
+    if read.every is None:
+        blocks = v.over(lambda block: (units(block) @ slopes).numpy())
+    else:
+        blocks = iter([(read.every @ slopes).numpy()])
+    columns = [np.empty((len(v), one.order)) for one in each]
+    cuts, done = np.cumsum([one.order for one in each])[:-1], 0
+    for block in blocks:
+        for column, part in zip(columns, np.split(block, cuts, axis=1), strict=True):
+            column[done : done + len(block)] = part
+        done += len(block)
+    betas, routes = pool.betas, []
+    for pair in solutions:
+        outside = None
+        if len(pair) == 2:
+            outside = -(betas.mean() ** 2) * columns.pop(0)[:, 1]
+        routes.append(Curves(columns.pop(0), betas, outside))
+    return routes
 
 
 def _fit(

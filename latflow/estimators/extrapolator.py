@@ -527,9 +527,11 @@ class TemperatureExtrapolator(
 
         def ensemble_of(inputs: Frames, *, tell: bool = True) -> Ensemble:
             v = seam.Standardised(inputs.X, *inputs.scaling()[:2])
+            return_memory()
             learned = learn_enthalpy(
                 v, pool, held_out, frames.energy, self.n_bootstraps, seeds, rng
             )
+            return_memory()
             self.history_ += learned.history
             capacities = None
             if self.heat_capacity_prior and self.n_states_ > 1:
@@ -611,6 +613,10 @@ class TemperatureExtrapolator(
         lowest = float(self.temperatures_[0]) if len(self.temperatures_) else None
         reference: float | None = getattr(self._last, "reference_temperature_", None)
         return lowest if reference is None else reference
+
+    @property
+    def _takes_rows(self) -> bool:
+        return isinstance(getattr(self, "estimator_", None), LaTFEstimator)
 
     @property
     def _n_threads(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -38,8 +39,16 @@ def initial_labels(
     clusters = KMeans(n_clusters, n_init=1, random_state=seed).set_output(transform="default")
     with one_at_a_time:
         clusters.fit(y, sample_weight=weights[chosen])
-        labels = (clusters.predict(project(block)) for block in x.blocks())
-        return filled(np.empty(len(x), dtype=np.int64), labels)
+    labels = x.over(partial(_nearest, project, clusters.cluster_centers_))
+    return filled(np.empty(len(x), dtype=np.int64), labels)
+
+
+def _nearest(
+    project: Callable[[FloatArray], FloatArray], centres: FloatArray, block: FloatArray
+) -> IntArray:
+    """Return the nearest centre of each row: `KMeans.predict`, which sets what threads share."""
+    distances = (centres**2).sum(axis=1) - 2 * project(block) @ centres.T
+    return np.asarray(distances.argmin(axis=1))
 
 
 def _slow_coordinates(

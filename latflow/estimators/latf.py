@@ -27,7 +27,6 @@ from tqdm.auto import tqdm
 from latflow._typing import FloatArray, IntArray, RandomState
 from latflow._validation import (
     check_count,
-    check_finite,
     check_fraction,
     check_latent_points,
     check_option,
@@ -54,6 +53,7 @@ from latflow.trajectories import (
     SCORE_METADATA,
     Frames,
     Rows,
+    check_finite,
     check_rows,
     free_memory,
     gather_frames,
@@ -191,6 +191,8 @@ class LaTFEstimator(
     (3, 2)
     """
 
+    _takes_rows = True  # methods that act frame by frame: Rows on disk, as one array
+
     # requested by default, so that metadata ride through pipelines and searches on their own
     __metadata_request__fit = dict.fromkeys(FRAME_METADATA, True)
     # scikit-learn 1.9's Pipeline.score always hands on sample_weight=None: the name must be known
@@ -326,8 +328,9 @@ class LaTFEstimator(
             fits.sort(key=lambda fit: fit.score, reverse=True)
             better = fits[: (len(fits) + 1) // 2]
             fits = each((self._heat, (fit, data)) for fit in better)
+        del pairs
         self._finish(fits[0], data)
-        del data, pairs
+        del data
         return *self._keep(fits[0], directions, frames), directions
 
     def _check_parameters(self) -> None:
@@ -544,16 +547,15 @@ class LaTFEstimator(
             Of the dtype of X.
         """
         rows = self._check_frames(X)
-        return self._encode(rows).astype(rows.dtype, copy=False)
+        return self._encode(rows, check=True).astype(rows.dtype, copy=False)
 
     def predict(self, X: object) -> Any:
         """Return the metastable state of each frame: ints, shape (n_frames,), or a list."""
-        frames = self._check_frames(X)
-        return self._ask(seam.states, self._encode(frames))
+        return self._ask(seam.states, self._encode(self._check_frames(X), check=True))
 
     def predict_proba(self, X: object) -> Any:
         """Return each state's probability one lagtime later, shape ``(n_frames, n_states_)``."""
-        return self._states(self._encode(self._check_frames(X)))
+        return self._states(self._encode(self._check_frames(X), check=True))
 
     def score_samples(self, X: object, temperature: ArrayLike | None = None) -> Any:
         """Return the log-density of each frame's collective variables, in their own space.
@@ -568,7 +570,8 @@ class LaTFEstimator(
         ndarray of shape (n_frames,), or list of them
             In nats; the density integrates to 1 over the latent space.
         """
-        return self._log_density(self._encode(self._check_frames(X)), temperature)
+        z = self._encode(self._check_frames(X), check=True)
+        return self._log_density(z, temperature)
 
     def score(
         self,
@@ -805,9 +808,11 @@ class LaTFEstimator(
     # -------------------------------------------------------------- inside
 
     def _check_frames(self, X: object) -> Any:
+        """Return checked frames; the numbers of those on disk are checked as they are encoded."""
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
-        check_finite(rows, np.full(len(rows), getattr(rows, "first", 0)), np.arange(len(rows)))
+        if not isinstance(rows, Rows):
+            check_finite(rows, np.zeros(len(rows), np.int64), np.arange(len(rows)))
         return rows
 
     def _ask(self, question: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
@@ -815,8 +820,16 @@ class LaTFEstimator(
         with torch_on(self.n_threads):
             return question(self.model_, *arguments, **options)
 
-    def _encode(self, X: NDArray[Any] | Rows) -> FloatArray:
-        return self._ask(seam.encode, Standardised(X, self.mean_, self.scale_))
+    def _encode(self, X: NDArray[Any] | Rows, *, check: bool = False) -> FloatArray:
+        """Return the variables; with `check`, an error names the first bad number on disk."""
+        x = Standardised(X, self.mean_, self.scale_)
+        if not check or not isinstance(X, Rows):
+            return self._ask(seam.encode, x)
+        try:
+            return self._ask(seam.encode, x, check=True)
+        except seam.NotFiniteError:
+            check_finite(X, *X.places())
+            raise
 
     def _states(self, z: FloatArray) -> FloatArray:
         return self._ask(seam.state_probabilities, z)

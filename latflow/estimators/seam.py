@@ -10,9 +10,11 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,13 +26,15 @@ from latflow._typing import FloatArray, IntArray
 from latflow.nn.batches import Batch, Features, Resident, as_index, filled
 from latflow.nn.conditional import ConditionalDensity
 from latflow.nn.model import LatentModel
-from latflow.trajectories import Rows, ahead, in_blocks, pools
+from latflow.nn.training import torch_on
+from latflow.trajectories import Rows, ahead, in_blocks, over_blocks, pools
 
 LEAST_WORK = 35_000_000  # weights times rows of a step, a thread: more is faster on a GPU
 WEIGHTS_BESIDE = 10_000  # that would cost as much as what a fit does beside its encoder
 CHUNK = 8192  # rows at once through a network, which the processor's cache holds
 
 SingleArray = NDArray[np.float32]
+T = TypeVar("T")
 Layers = list[tuple[FloatArray, FloatArray]]
 
 
@@ -59,37 +63,79 @@ class Standardised:
 
     def of(self, block: NDArray[Any]) -> FloatArray:
         """Return rows that were read before, standardised."""
-        x = block.astype(np.float64)
-        x -= self.mean
-        x /= self.scale
-        return x
+        return standardised(block, self.mean, self.scale)
 
-    def blocks(self) -> Iterator[FloatArray]:
-        """Yield all rows in order, in double precision."""
-        return in_blocks(self.X, self.of)
+    def over(self, function: Callable[[FloatArray], T], *, check: bool = False) -> Iterator[T]:
+        """Yield a function of every block of rows in order, in double precision.
+
+        Workers of joblib's backend share the blocks, where there are some; see
+        :func:`~latflow.trajectories.over_blocks`. With `check`, a number that is not finite is a
+        NotFiniteError.
+        """
+        prepare = partial(standardised, mean=self.mean, scale=self.scale, check=check)
+        return over_blocks(self.X, function, prepare=prepare, worker=worker_like_here())
+
+    def over_single(self, function: Callable[[SingleArray], T]) -> Iterator[T]:
+        """Yield a function of every block in order, in the precision that models train in."""
+        prepare = partial(single, mean=self.mean, scale=self.scale)
+        return over_blocks(self.X, function, prepare=prepare, worker=worker_like_here())
 
     def parts(self) -> Iterator[SingleArray]:
         """Yield all rows in order, to train on."""
-        return in_blocks(
-            self.X, lambda block: self.single(block, np.empty(block.shape, np.float32))
-        )
+        return in_blocks(self.X, partial(single, mean=self.mean, scale=self.scale))
 
     def read(self, rows: IntArray, x: SingleArray) -> SingleArray:
         """Write some rows into the first of x, to train on."""
         x = x[: len(rows)]
         step = max(getattr(self.X, "grain", 1), rows_at_once(self.shape[1]))
         for k in range(0, len(rows), step):
-            self.single(self.X[rows[k : k + step]], x[k : k + step])
+            single(self.X[rows[k : k + step]], self.mean, self.scale, x[k : k + step])
         return x
 
-    def single(self, block: NDArray[Any], out: SingleArray) -> SingleArray:
-        """Write rows that were read before, standardised, in single precision if they come so."""
-        if block.dtype == np.float32:
-            np.subtract(block, self.mean.astype(np.float32), out=out)
-            out *= (1 / self.scale).astype(np.float32)
+
+class NotFiniteError(ValueError):
+    """A feature is NaN or infinite."""
+
+
+def standardised(
+    block: NDArray[Any], mean: FloatArray, scale: FloatArray, *, check: bool = False
+) -> FloatArray:
+    """Return rows shifted and scaled, in double precision."""
+    if check and not np.isfinite(block).all():
+        raise NotFiniteError("Expected finite numbers in `X`.")
+    x = block.astype(np.float64)
+    x -= mean
+    x /= scale
+    return x
+
+
+def single(
+    block: NDArray[Any], mean: FloatArray, scale: FloatArray, out: SingleArray | None = None
+) -> SingleArray:
+    """Return rows shifted and scaled, computed in single precision if they come so."""
+    out = np.empty(block.shape, np.float32) if out is None else out
+    if block.dtype == np.float32:
+        np.subtract(block, mean.astype(np.float32), out=out)
+        out *= (1 / scale).astype(np.float32)
+    else:
+        out[:] = standardised(block, mean, scale)
+    return out
+
+
+def worker_like_here() -> Callable[[], AbstractContextManager[None]]:
+    """Return the context that a worker computes in to get the bits that this thread would."""
+    return partial(_as_in, os.getpid(), torch.get_num_threads())
+
+
+@contextmanager
+def _as_in(process: int, n_threads: int) -> Iterator[None]:
+    with torch.no_grad():
+        if os.getpid() == process:  # a thread that ends with the pass: others go on computing
+            torch.set_num_threads(n_threads)
+            yield
         else:
-            out[:] = self.of(block)
-        return out
+            with torch_on(n_threads), torch.no_grad():
+                yield
 
 
 class Streamed:
@@ -112,10 +158,13 @@ class Streamed:
         own = (rows.to(self.device) for rows in columns)
         return *own, *(read.index_select(0, place) for place in places)
 
-    def parts(self) -> Iterator[Tensor]:
-        """Yield all features in order."""
-        for part in self.x.parts():
-            yield torch.from_numpy(part).to(self.device)
+    def over(self, function: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+        """Yield a function of all features in order, block after block, read by joblib's workers
+        where the processor trains."""
+        if self.device.type == "cpu":
+            return self.x.over_single(partial(_of_array, function))
+        parts = (torch.from_numpy(part).to(self.device) for part in self.x.parts())
+        return map(function, parts)
 
     def batches(
         self, columns: tuple[Tensor, ...], size: int, generator: torch.Generator
@@ -203,17 +252,20 @@ def features_of(x: Standardised, device: torch.device) -> Features:
 
 def in_chunks(function: Callable[..., Tensor], *arrays: NDArray[Any]) -> NDArray[Any]:
     """Apply a row-wise function of tensors to arrays, chunk by chunk."""
-
-    def part(k: int) -> Tensor:
-        rows = slice(k, k + CHUNK)
-        return function(*(torch.tensor(a[rows], dtype=torch.float64, device="cpu") for a in arrays))
-
     with torch.no_grad():
-        first = part(0).numpy()
+        parts = over_blocks(
+            arrays[0], partial(_of_arrays, function), columns=arrays[1:],
+            worker=worker_like_here(), length=CHUNK, moves=True,
+        )  # fmt: skip
+        first = next(parts).numpy()
         out = np.empty((len(arrays[0]), *first.shape[1:]), first.dtype)
         out[: len(first)] = first
-        filled(out[CHUNK:], (part(k) for k in range(CHUNK, len(out), CHUNK)))
+        filled(out[CHUNK:], parts)
     return out
+
+
+def _of_arrays(function: Callable[..., Tensor], *blocks: NDArray[Any]) -> Tensor:
+    return function(*(torch.tensor(b, dtype=torch.float64, device="cpu") for b in blocks))
 
 
 def in_draws(function: Callable[[int], Tensor], n: int, n_columns: int) -> FloatArray:
@@ -223,11 +275,15 @@ def in_draws(function: Callable[[int], Tensor], n: int, n_columns: int) -> Float
         return filled(np.empty((n, n_columns)), parts)
 
 
-def encode(model: LatentModel, x: Standardised) -> FloatArray:
+def encode(model: LatentModel, x: Standardised, *, check: bool = False) -> FloatArray:
     """Return mu(x) of features, in memory or on disk, shape (n, n_components)."""
     z = np.empty((len(x), model.n_components))
     with torch.no_grad():
-        return filled(z, (model.encoder(torch.from_numpy(block)) for block in x.blocks()))
+        return filled(z, x.over(partial(_of_array, model.encoder), check=check))
+
+
+def _of_array(function: Callable[[Tensor], Tensor], block: NDArray[Any]) -> Tensor:
+    return function(torch.from_numpy(block))
 
 
 def encoder_layers(model: LatentModel, mean: FloatArray, scale: FloatArray) -> Layers:

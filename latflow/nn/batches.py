@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -32,8 +32,11 @@ class Features(Protocol):
         """Return rows and features of these rows, column by column, on the device that trains."""
         ...
 
-    def parts(self) -> Iterator[Tensor]:
-        """Yield all features in order, on the device that trains."""
+    def over(self, function: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+        """Yield a function of all features in order, block after block, where they are read.
+
+        It may run in other processes: bound to little.
+        """
         ...
 
     def batches(
@@ -70,9 +73,9 @@ class Resident:
         """Return rows and features of these rows, column by column."""
         return *columns, *(self.x.index_select(0, rows) for rows in columns)
 
-    def parts(self) -> Iterator[Tensor]:
-        """Yield all features in order."""
-        return (self.x[rows] for rows in blocks_of_rows(len(self.x)))
+    def over(self, function: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+        """Yield a function of all features in order, block after block."""
+        return (function(self.x[rows]) for rows in blocks_of_rows(len(self.x)))
 
     def batches(
         self, columns: tuple[Tensor, ...], size: int, generator: torch.Generator

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -180,15 +181,14 @@ class Fit:
         model, x = self.model, self.data.x
         states = torch.empty(len(x), dtype=torch.int32, device=self.labels.device)
         with torch.no_grad():
-            parts = (model.decoder(model.encoder(x)).max(dim=1).indices for x in x.parts())
-            return filled(states, parts)
+            return filled(states, x.over(partial(_states, model.encoder, model.decoder)))
 
     def _encoded(self) -> Tensor:
         """Return the noise-free variables of every frame."""
         shape = len(self.data.x), self.model.n_components
         z = torch.empty(shape, dtype=torch.float32, device=self.labels.device)
         with torch.no_grad():
-            return filled(z, map(self.model.encoder, self.data.x.parts()))
+            return filled(z, self.data.x.over(self.model.encoder))
 
     def _populations(self, labels: Tensor) -> Tensor:
         """Return the weight of every state."""
@@ -263,6 +263,12 @@ class Fit:
         self.history += outcome.history
         self.n_iter += outcome.n_iter
         self.failed = self.failed or outcome.failed
+
+
+def _states(encoder: torch.nn.Module, decoder: torch.nn.Module, x: Tensor) -> Tensor:
+    """Return the most probable state of features, one lagtime later."""
+    states: Tensor = decoder(encoder(x)).max(dim=1).indices
+    return states
 
 
 def moments(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

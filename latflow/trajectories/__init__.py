@@ -23,6 +23,7 @@ from latflow.trajectories.frames import (
     read_index,
 )
 from latflow.trajectories.pairs import lagged_pairs, time_blocks, time_segments
+from latflow.trajectories.passes import check_finite, over_blocks
 from latflow.trajectories.repeats import warn_of_repeats
 from latflow.trajectories.rows import (
     Rows,
@@ -48,6 +49,7 @@ __all__ = [
     "TrajectoryUnion",
     "ahead",
     "as_container",
+    "check_finite",
     "check_rows",
     "free_memory",
     "gather_frames",
@@ -56,6 +58,7 @@ __all__ = [
     "is_trajectory_list",
     "lagged_pairs",
     "list_aware",
+    "over_blocks",
     "per_frame",
     "per_trajectory",
     "pool_rows",

@@ -21,20 +21,23 @@ Arrays are whatever numpy can read: of numpy, memory maps, zarr, h5py, pandas, p
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
+from itertools import pairwise
 from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from latflow._validation import check_finite, unmasked
+from latflow._validation import unmasked
 from latflow.trajectories.features import TrajectoryList
-from latflow.trajectories.rows import Rows, is_on_disk
+from latflow.trajectories.passes import check_finite
+from latflow.trajectories.rows import Rows, is_on_disk, on_disk
 
 Estimator = TypeVar("Estimator", bound=type)
 FRAME_WISE = ("transform", "predict", "predict_proba", "score_samples")
+ONE_PASS = ("transform", "predict")  # of these methods, over all trajectories
 
 
 def is_trajectory_list(X: object) -> TypeGuard[list[Any]]:
@@ -246,6 +249,9 @@ def per_trajectory(method: Callable[..., Any]) -> Callable[..., Any]:
         X = as_container(X)
         if not isinstance(X, list) or not is_trajectory_list(X):
             return method(self, X, *args, **kwargs)
+        if method.__name__ in ONE_PASS and getattr(self, "_takes_rows", False) and _reads_as_one(X):
+            rows = Rows(X, apart=True)
+            return TrajectoryList(_cut(method(self, rows), rows.lengths))
         X = [_readable(x, t) for t, x in enumerate(X)]
 
         names = [*inspect.signature(method).parameters][2:]
@@ -257,6 +263,19 @@ def per_trajectory(method: Callable[..., Any]) -> Callable[..., Any]:
         )
 
     return wrapper
+
+
+def _reads_as_one(X: list[Any]) -> bool:
+    """Whether trajectories on disk can be read in one pass, and joblib's workers share them all."""
+    kinds = {(getattr(x, "dtype", None), x.shape[1:]) for x in X}
+    return len(kinds) == 1 and all(map(on_disk, X)) and is_on_disk(X)
+
+
+def _cut(joined: Any, lengths: Sequence[int]) -> Iterator[Any]:
+    """Yield rows of an array, or of a data frame, trajectory by trajectory."""
+    for start, stop in pairwise([0, *np.cumsum(lengths).tolist()]):
+        piece = joined[start:stop]
+        yield piece.reset_index(drop=True) if isinstance(piece, pd.DataFrame) else piece
 
 
 def _entries(value: Any, X: list[Any], name: str) -> Sequence[Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,6 @@ from sklearn.utils.validation import validate_data
 
 from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow._validation import (
-    check_finite,
     check_per_frame,
     check_temperatures,
     check_weights,
@@ -29,7 +28,8 @@ from latflow.trajectories.containers import (
     per_frame,
 )
 from latflow.trajectories.pairs import lagged_pairs, places, time_blocks, time_segments
-from latflow.trajectories.rows import Rows, in_blocks, is_large, is_on_disk
+from latflow.trajectories.passes import check_finite, over_blocks
+from latflow.trajectories.rows import Rows, is_large, is_on_disk
 from latflow.units import Units
 
 FRAME_METADATA = ("trajectory", "frame", "temperature", "weights", "initial_states", "dynamics")
@@ -42,7 +42,6 @@ ROUNDING = 1e-13  # of a feature over its mean: less tells nothing
 MOST_GAPS = 10  # numbers of states up to the last one, over the states that there are
 CUT_BLOCKS = 20  # into about so many pieces
 
-T = TypeVar("T")
 Block = NDArray[Any]
 
 
@@ -247,27 +246,6 @@ class Frames:
         kept |= {"origin": origin.astype(np.int32), "bare_pairs": None}
         return replace(self, **kept)
 
-    def over_blocks(self, function: Callable[[Block], T]) -> Iterator[tuple[slice, T]]:
-        """Apply a function to the features, block after block, in the order of the rows.
-
-        The one pass over frames: blocks and their order depend on the number of features alone.
-
-        Parameters
-        ----------
-        function : callable
-            Some rows of `X` -> anything.
-
-        Yields
-        ------
-        slice
-            Of the rows.
-        result
-        """
-        start = 0
-        for length, result in in_blocks(self.X, lambda block: (len(block), function(block))):
-            yield slice(start, start + length), result
-            start += length
-
     @cached_property
     def moments(self) -> tuple[FloatArray, FloatArray]:
         """Weighted mean and variance of every feature, in one pass.
@@ -276,16 +254,13 @@ class Frames:
         """
         total = 0.0
         mean, squares = np.zeros(self.X.shape[1]), np.zeros(self.X.shape[1])
-        for rows, block in self.over_blocks(lambda block: block.astype(np.float64)):
-            weights = self.weights[rows]
-            if not weights.any():
+        blocks = over_blocks(self.X, _block_moments, columns=(self.weights,), prepare=_double)
+        for weight, here, within in blocks:
+            if not weight:
                 continue
-            here = weights @ block / weights.sum()
-            block -= here
-            block *= block
-            both = total + weights.sum()
-            squares += weights @ block + (here - mean) ** 2 * (total * weights.sum() / both)
-            mean += (here - mean) * (weights.sum() / both)
+            both = total + weight
+            squares += within + (here - mean) ** 2 * (total * weight / both)
+            mean += (here - mean) * (weight / both)
             total = both
         return mean, squares / total
 
@@ -298,6 +273,21 @@ class Frames:
         scale = np.sqrt(variance)
         constant = scale <= ROUNDING * np.abs(mean)
         return mean, np.where(constant, 1.0, scale), constant
+
+
+def _double(block: Block) -> FloatArray:
+    return block.astype(np.float64)
+
+
+def _block_moments(block: FloatArray, weights: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+    """Return weight, weighted mean and squares about it of a block, which is overwritten."""
+    if not weights.any():
+        return 0.0, np.empty(0), np.empty(0)
+    weight = weights.sum()
+    mean = weights @ block / weight
+    block -= mean
+    block *= block
+    return weight, mean, weights @ block
 
 
 # ------------------------------------------------------------------ gathering

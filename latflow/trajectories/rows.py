@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import mmap
 import os
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from latflow._blocks import rows_at_once
+from latflow._blocks import blocks_of_rows, rows_at_once
 from latflow._typing import IntArray
 
 LEAST_ON_DISK = 2**26  # bytes; what is smaller is loaded: having is faster than reading
@@ -31,7 +32,7 @@ def is_on_disk(X: object) -> bool:
     Files are `numpy.memmap`, and chunked arrays: of zarr, of h5py, or whatever has `chunks`.
     """
     arrays: list[Any] = X if isinstance(X, list) else [X]
-    size: int = sum(a.shape[0] * a.shape[1] * a.dtype.itemsize for a in arrays if _stays(a))
+    size: int = sum(a.shape[0] * a.shape[1] * a.dtype.itemsize for a in arrays if on_disk(a))
     return bool(size >= max(LEAST_ON_DISK, 1))
 
 
@@ -41,7 +42,8 @@ def is_large(arrays: Sequence[Any]) -> bool:
     return plain and sum(a.nbytes for a in arrays) >= LEAST_APART
 
 
-def _stays(array: Any) -> bool:
+def on_disk(array: Any) -> bool:
+    """Whether one array lies in a file, of any size."""
     if getattr(array, "ndim", 0) != 2:
         return False
     chunked = hasattr(array, "chunks") and hasattr(array, "dtype") and hasattr(array, "__getitem__")
@@ -86,6 +88,17 @@ class MappedFile:
         return np.ndarray(shape, self.dtype, mapped, origin - low, self.strides)
 
 
+@dataclass(frozen=True)
+class Window:
+    """An array on disk from some row on."""
+
+    array: Any
+    start: int
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        return np.asarray(self.array[rows.start + self.start : rows.stop + self.start])
+
+
 class Rows:
     """Rows of one or several arrays, one after the other, that are read when asked for.
 
@@ -97,6 +110,8 @@ class Rows:
         On disk, or too large to be joined.
     first : int, default=0
         Number of the first array's trajectory, for messages.
+    apart : bool, default=False
+        Whether no block of rows reaches over the end of an array.
 
     Attributes
     ----------
@@ -112,14 +127,14 @@ class Rows:
 
     ndim = 2
 
-    def __init__(self, arrays: Sequence[Any], *, first: int = 0) -> None:
-        self.first = first
+    def __init__(self, arrays: Sequence[Any], *, first: int = 0, apart: bool = False) -> None:
+        self.first, self.apart = first, apart
         self._parts = [MappedFile.of(a) or a for a in arrays]
         self._ends = np.cumsum([a.shape[0] for a in arrays])
         self.shape = (int(self._ends[-1]), int(arrays[0].shape[1]))
         single = np.result_type(*(a.dtype for a in arrays)) == np.float32
         self.dtype = np.dtype(np.float32 if single else np.float64)
-        self.on_disk = any(_stays(a) for a in arrays)
+        self.on_disk = any(on_disk(a) for a in arrays)
         self.grain = max(_chunk_length(a) for a in arrays)
         self.step = self.grain * max(1, rows_at_once(self.shape[1]) // self.grain)
 
@@ -130,6 +145,41 @@ class Rows:
         if isinstance(rows, slice):
             return self._read(*rows.indices(len(self))[:2])
         return self._take(np.flatnonzero(rows) if rows.dtype == bool else rows)
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Return some contiguous rows: what other arrays hold is left behind."""
+        first, last = (int(k) for k in np.searchsorted(self._ends, [start, stop - 1], "right"))
+        begins = np.append(0, self._ends)[first : last + 1]
+        some = copy.copy(self)
+        some._parts, ends = [], self._ends[first : last + 1]
+        for array, begin, end in zip(self._parts[first : last + 1], begins, ends, strict=True):
+            here = slice(max(start - int(begin), 0), min(stop, int(end)) - int(begin))
+            known = isinstance(array, np.ndarray)
+            some._parts.append(np.asarray(array[here]) if known else Window(array, here.start))
+        some._ends = np.minimum(ends, stop) - start
+        some.shape = (stop - start, self.shape[1])
+        return some
+
+    def places(self) -> tuple[IntArray, IntArray]:
+        """Return the number of each row's array, from `first` on, and the row's place there."""
+        lengths = self.lengths
+        numbers = np.repeat(self.first + np.arange(len(lengths)), lengths)
+        return numbers, np.concatenate([np.arange(n) for n in lengths])
+
+    @property
+    def lengths(self) -> list[int]:
+        """Rows of each array."""
+        return [int(n) for n in np.diff(self._ends, prepend=0)]
+
+    def slices(self) -> list[slice]:
+        """Return the blocks to read, one after the other."""
+        ends = self._ends.tolist() if self.apart else [len(self)]
+        spans = pairwise([0, *ends])
+        return [
+            slice(k, min(k + self.step, end))
+            for start, end in spans
+            for k in range(start, max(end, start + 1), self.step)
+        ]
 
     def sample(self) -> NDArray[Any]:
         """Return two rows as they are in the files, to check kind and width by."""
@@ -176,6 +226,13 @@ def _chunk_length(array: Any) -> int:
     return max(1, int(first if np.ndim(first) == 0 else max(first)))
 
 
+def slices_of(X: Any) -> list[slice]:
+    """Return the blocks of an array's rows to work on, in order; they depend on the rows alone."""
+    if isinstance(X, Rows):
+        return X.slices()
+    return [*blocks_of_rows(len(X), int(X.shape[1]))] or [slice(0, 0)]
+
+
 def step_of(X: Any) -> int:
     """Return how many rows of an array to work on at once, so that memory stays bounded."""
     return X.step if isinstance(X, Rows) else rows_at_once(int(X.shape[1]))
@@ -183,8 +240,7 @@ def step_of(X: Any) -> int:
 
 def in_blocks(X: Any, use: Callable[[NDArray[Any]], T]) -> Iterator[T]:
     """Yield `use(block)` of all rows in order; from disk each while the one before is at work."""
-    step = step_of(X)
-    used = (use(X[k : k + step]) for k in range(0, max(1, len(X)), step))
+    used = (use(X[rows]) for rows in slices_of(X))
     return ahead(used) if isinstance(X, Rows) and X.on_disk else used
 
 
