@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # what checkers of types and editors see; at run time __getat
     from latflow import estimators as estimators
     from latflow import export as export
     from latflow import featurizers as featurizers
+    from latflow import importance as importance
     from latflow import kinetics as kinetics
     from latflow import metrics as metrics
     from latflow import persistence as persistence
