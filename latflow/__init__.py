@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what checkers of types and editors see; at run time __getat
     from latflow import kinetics as kinetics
     from latflow import metrics as metrics
     from latflow import persistence as persistence
+    from latflow import planning as planning
     from latflow import plotting as plotting
     from latflow import replica_exchange as replica_exchange
     from latflow import report as report
