@@ -1,7 +1,7 @@
 """Does a suggested simulation help as much as `suggest` expects?
 
-    python benchmarks/planning.py            # both systems, 20 repeats, about half an hour
-    python benchmarks/planning.py --systems three-hole --repeats 2 --frames 1000 --budget 1000
+    python benchmarks/planning.py            # both systems, 20 repeats, some minutes
+    python benchmarks/planning.py --method enthalpy        # without energies: an hour
 
 Each repeat simulates two temperatures, fits, and asks for the simulation that lowers the error of a
 target most. This is then done, from the frames suggested, the model is fitted again on all frames,
@@ -40,10 +40,10 @@ class Holes:
     )
 
     def simulate(self, temperature, n_frames, seed, start=None):
-        """Return trajectories and states of walkers that start in equilibrium or as told."""
+        """Return features, states and energies of walkers from equilibrium or from places."""
         n = 10 if start is None else len(start)
         data = make_three_hole(n_frames, temperature, n_walkers=n, start=start, random_state=seed)
-        return data.trajectories, [self.states(x) for x in data.trajectories]
+        return data.trajectories, [self.states(x) for x in data.trajectories], data.energies
 
     @staticmethod
     def states(x):
@@ -72,11 +72,13 @@ class Wells:
     )
 
     def simulate(self, temperature, n_frames, seed, start=None):
-        """Return trajectories and states of walkers that start in equilibrium or in states."""
+        """Return features, states and energies of walkers from equilibrium or from states."""
         rng = np.random.default_rng(seed)
         n = 10 if start is None else len(start)
         cells = self.system.walk(temperature, n, n_frames // n, rng, start)
-        return list(self.system.seen(cells, rng)), list(self.system.state[cells])
+        states = self.system.state[cells]
+        energies = self.system.energies(cells, temperature, self.system.modes(states, rng)[1])
+        return list(self.system.seen(cells, rng)), list(states), list(energies)
 
     def populations(self, temperature):
         """Return exact populations."""
@@ -96,21 +98,25 @@ class Data:
 
     trajectories: list
     states: list
+    energies: list
     temperature: list
 
     def with_more(self, temperature, simulated):
         """Return this and another simulation."""
-        x, s = simulated
+        x, s, u = simulated
         more = self.temperature + [temperature] * len(x)
-        return Data(self.trajectories + x, self.states + s, more)
+        return Data(self.trajectories + x, self.states + s, self.energies + u, more)
 
     def fit(self, args, seed):
         """Return a model; the generator is not needed and hardly trained."""
         model = TemperatureExtrapolator(
-            PCA(), n_bootstraps=args.bootstraps, max_iter=1, boltzmann_constant=1.0,
-            random_state=seed,
+            PCA(), method=args.method, n_bootstraps=args.bootstraps, max_iter=1,
+            boltzmann_constant=1.0, random_state=seed,
         )  # fmt: skip
-        return model.fit(self.trajectories, temperature=self.temperature, states=self.states)
+        known = {"temperature": self.temperature, "states": self.states}
+        if args.method == "mbar":
+            known["energy"] = self.energies
+        return model.fit(self.trajectories, **known)
 
 
 def answer(model, target):
@@ -143,7 +149,7 @@ def drawn(system, data, model, temperature, n, seed):
 def repeat(system, args, seed):
     """Return a record a target: expected and actual errors of both ways to spend the budget."""
     records, seeds = [], iter(np.random.SeedSequence(seed).generate_state(100).tolist())
-    data = Data([], [], [])
+    data = Data([], [], [], [])
     for t in system.simulated:
         data = data.with_more(t, system.simulate(t, args.frames, next(seeds)))
     model = data.fit(args, seed)
@@ -209,14 +215,15 @@ def run(args):
         system = SYSTEMS[key]()
         tasks = (joblib.delayed(repeat)(system, args, seed) for seed in range(args.repeats))
         records = list(chain.from_iterable(joblib.Parallel(args.jobs)(tasks)))
-        title = f"{key}: a suggested simulation of {args.budget} frames, {args.repeats} repeats"
+        title = f"{key}, {args.method}: {args.budget} frames suggested, {args.repeats} repeats"
         table = summarise(pd.DataFrame(records))
-        yield results.Result(f"planning_{key.replace('-', '_')}", title, table)
+        yield results.Result(f"planning_{key.replace('-', '_')}_{args.method}", title, table)
 
 
 if __name__ == "__main__":
     parser = results.options(__doc__)
     parser.add_argument("--systems", nargs="+", choices=tuple(SYSTEMS), default=list(SYSTEMS))
+    parser.add_argument("--method", choices=("mbar", "enthalpy"), default="mbar")
     parser.add_argument("--frames", type=int, default=2500, help="a simulated temperature")
     parser.add_argument("--budget", type=int, default=5000)
     parser.add_argument("--bootstraps", type=int, default=20)

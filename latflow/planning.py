@@ -171,17 +171,19 @@ def suggest(
 
     Examples
     --------
-    >>> from latflow import LaTFEstimator, TemperatureExtrapolator
+    >>> from sklearn.decomposition import PCA
+    >>> from latflow import TemperatureExtrapolator
     >>> from latflow.datasets import make_three_hole
     >>> from latflow.planning import suggest
     >>> cold, hot = (
-    ...     make_three_hole(2000, temperature=t, n_walkers=4, random_state=0) for t in (0.8, 1.4)
+    ...     make_three_hole(6000, temperature=t, n_walkers=10, random_state=0) for t in (0.8, 1.4)
     ... )
-    >>> latf = LaTFEstimator(lagtime=5, max_iter=480, boltzmann_constant=1.0, random_state=0)
-    >>> model = TemperatureExtrapolator(latf, n_bootstraps=10, max_iter=40, random_state=0).fit(
-    ...     cold.trajectories + hot.trajectories, temperature=cold.temperature + hot.temperature
-    ... )
-    >>> found = suggest(model, 4000, state=0, temperature=0.6, random_state=0)
+    >>> X, temperature = cold.trajectories + hot.trajectories, cold.temperature + hot.temperature
+    >>> states = [(x[:, 1] > 1).astype(int) for x in X]
+    >>> model = TemperatureExtrapolator(
+    ...     PCA(2), n_bootstraps=0, max_iter=10, boltzmann_constant=1.0, random_state=0
+    ... ).fit(X, temperature=temperature, states=states)
+    >>> found = suggest(model, 9000, temperature=0.6, lagtime=5, random_state=0)
     >>> found.expected_error < found.error, len(found.starts)
     (True, 4)
     """
@@ -498,8 +500,10 @@ class _Plan:
         if not simulations:
             return now
         places = [k for k, _ in simulations]
-        drawn, unseen = (part[:, places].reshape(len(part), -1) for part in self.measured)
         n = self.populations.shape[1]
+        drawn, unseen = (
+            part[:, places].reshape(len(part), n * len(places)) for part in self.measured
+        )
         noise = np.zeros((drawn.shape[1], drawn.shape[1]))
         for row, (k, n_frames) in enumerate(simulations):
             own = slice(row * n, (row + 1) * n)
