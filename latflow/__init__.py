@@ -15,9 +15,11 @@ if TYPE_CHECKING:  # what checkers of types and editors see; at run time __getat
     from latflow import estimators as estimators
     from latflow import export as export
     from latflow import featurizers as featurizers
+    from latflow import importance as importance
     from latflow import kinetics as kinetics
     from latflow import metrics as metrics
     from latflow import persistence as persistence
+    from latflow import planning as planning
     from latflow import plotting as plotting
     from latflow import replica_exchange as replica_exchange
     from latflow import report as report

@@ -122,6 +122,11 @@ def load(monkeypatch):
             "--no-tilted",
             "The state nearest to the folded structure",
         ),
+        (
+            "planning.py",
+            "--systems three-wells --frames 1000 --budget 1000 --bootstraps 10 --repeats 1",
+            "s.e. / even (median)",
+        ),
         ("truth.py", "--quick", "cannot be known (nothing crosses)"),
     ],
 )

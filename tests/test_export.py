@@ -106,7 +106,7 @@ def test_features_that_programs_do_not_compute_are_refused(
     featurizer: Any, export: Export, tmp_path: Path
 ) -> None:
     model = fitted(trajectory_of(topology_of(RNA), 60), featurizer)
-    able = "Concatenate, Contacts, CoordinationNumbers, Distances, Torsions"
+    able = "Concatenate, Contacts, CoordinationNumbers, Distances, Select, Torsions"
     with pytest.raises(ValueError, match=rf"features of {able}, .* (GVectors|AlignedPositions)\."):
         export(model, tmp_path / "text")
     assert not list(tmp_path.iterdir())

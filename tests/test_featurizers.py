@@ -34,6 +34,7 @@ from latflow.featurizers import (
     Distances,
     Featurizer,
     GVectors,
+    Select,
     Torsions,
 )
 from latflow.featurizers import distances as distances_module
@@ -56,6 +57,7 @@ OF_PEPTIDES = [
     CoordinationNumbers(0.5, atoms="name CA", sort=True),
     AlignedPositions("name CA or name C", align="backbone"),
     Concatenate([Torsions(), Contacts(), Contacts(r0=0.6)]),
+    Select(Concatenate([Torsions(), Contacts()]), ["sin_phi_GLY2", "cos_psi_ALA1"]),
 ]
 OF_RNA = [Torsions(RNA_ANGLES), GVectors(), GVectors(cutoff=3.0), Contacts(min_separation=1)]
 CASES = [(f, PEPTIDE) for f in OF_PEPTIDES] + [(f, RNA) for f in OF_RNA]

@@ -267,6 +267,7 @@ def make_three_hole(
     n_walkers: int = 50,
     time_step: float = 0.005,
     stride: int = 20,
+    start: ArrayLike | None = None,
     random_state: AnySeed = None,
 ) -> Bunch:
     r"""Simulate overdamped Langevin dynamics in the three-hole potential.
@@ -290,6 +291,9 @@ def make_three_hole(
         Step of the integrator (reduced units).
     stride : int, default=20
         Integrator steps from one frame to the next.
+    start : array-like of shape (n_walkers, 2), default=None
+        Where the walkers start, five frames before the first that is kept; drawn from the
+        equilibrium if not given.
     random_state : int, Generator, RandomState or None, default=None
         Source of all randomness; an int gives the same data each time.
 
@@ -324,6 +328,8 @@ def make_three_hole(
     time_step, stride = check_positive(time_step, "time_step"), check_count(stride, "stride")
     generator = np.random.default_rng(random_state)
     positions = _draw_boltzmann(n_walkers, temperature, generator)
+    if start is not None:
+        positions = _check_start(start, n_walkers)
     n_each = -(-n_frames // n_walkers)
     frames = _run_overdamped(positions, n_each, temperature, time_step, stride, generator)
     coordinates = split_walkers(frames, n_frames)
@@ -336,6 +342,17 @@ def make_three_hole(
         feature_names=["x", "y"],
         DESCR=_THREE_HOLE_DESCR.format(n_walkers, n_frames, temperature, stride, time_step),
     )
+
+
+def _check_start(start: ArrayLike, n_walkers: int) -> FloatArray:
+    """Return positions of shape (2, n_walkers)."""
+    positions = np.asarray(start, dtype=np.float64)
+    if positions.shape != (n_walkers, 2) or not np.isfinite(positions).all():
+        raise ValueError(
+            f"Expected `start` to be finite positions of shape ({n_walkers}, 2), got shape "
+            f"{positions.shape}."
+        )
+    return positions.T.copy()
 
 
 def _check_temperature(temperature: object, lowest: float) -> float:

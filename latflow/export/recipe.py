@@ -26,6 +26,7 @@ from latflow.featurizers import (
     CoordinationNumbers,
     Distances,
     Featurizer,
+    Select,
     Torsions,
 )
 from latflow.trajectories import PerFrame
@@ -240,6 +241,12 @@ def features_of(featurizer: Featurizer) -> list[Feature]:
 @features_of.register
 def _(featurizer: Concatenate) -> list[Feature]:
     return list(chain.from_iterable(map(features_of, featurizer.featurizers_)))
+
+
+@features_of.register
+def _(featurizer: Select) -> list[Feature]:
+    features = features_of(featurizer.featurizer_)
+    return [features[k] for k in featurizer.columns_]
 
 
 @features_of.register

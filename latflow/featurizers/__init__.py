@@ -7,6 +7,7 @@ from latflow.featurizers.distances import Contacts, CoordinationNumbers, Distanc
 from latflow.featurizers.files import UnreadableFileError, featurize, load_features
 from latflow.featurizers.positions import AlignedPositions
 from latflow.featurizers.rna import GVectors
+from latflow.featurizers.select import Select
 from latflow.featurizers.torsions import Torsions
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Distances",
     "Featurizer",
     "GVectors",
+    "Select",
     "Torsions",
     "UnreadableFileError",
     "featurize",

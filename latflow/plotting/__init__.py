@@ -2,6 +2,7 @@
 
 from latflow.plotting.free_energy import FreeEnergyDisplay
 from latflow.plotting.history import HistoryDisplay
+from latflow.plotting.importance import FeatureImportanceDisplay
 from latflow.plotting.kinetics import (
     ArrheniusDisplay,
     ChapmanKolmogorovDisplay,
@@ -14,6 +15,7 @@ from latflow.plotting.support import SupportDisplay
 __all__ = [
     "ArrheniusDisplay",
     "ChapmanKolmogorovDisplay",
+    "FeatureImportanceDisplay",
     "FreeEnergyDisplay",
     "HistoryDisplay",
     "MeltingCurveDisplay",

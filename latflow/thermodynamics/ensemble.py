@@ -361,6 +361,46 @@ class Ensemble:
             extra = np.where(self.states == state, self.heat_capacities[state], 0.0)
             yield Curved(self.answer.route, extra, line)
 
+    def deviations(
+        self, temperatures: Sequence[float], statistic: Statistic
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return by how much a statistic may be off at several temperatures together.
+
+        The parts are those of :meth:`estimate`: bootstraps (some that hold the route fixed where
+        there are none), the kink of heat capacities on either side of the simulated range, odds
+        that few crossings tell, and heat capacities that no frame shows. Products of two columns,
+        summed over the rows of both, are covariances.
+
+        Parameters
+        ----------
+        temperatures : sequence of float
+        statistic : callable
+            As for :meth:`estimate`.
+
+        Returns
+        -------
+        drawn : ndarray of shape (n_bootstraps, n_temperatures, n_values)
+            Deviations of bootstraps from their mean, over the root of their number less one.
+        unseen : ndarray of shape (n_parts, n_temperatures, n_values)
+            One standard deviation of each part that bootstraps know nothing of.
+        """
+        betas = [self.units.beta(check_temperature(t)) for t in temperatures]
+
+        def values_of(weighting: Weighting) -> FloatArray:
+            return np.stack([statistic(weighting.at(beta))[0] for beta in betas])
+
+        route, simulated = self.answer.route, self.pool.betas
+        value = values_of(self._twin(route))
+        draws = np.stack([values_of(bootstrap) for bootstrap in self._redrawn()])
+        drawn = (draws - draws.mean(axis=0)) / np.sqrt(len(draws) - 1)
+        twins = [*self._unseen(float(simulated[0])), *self._hidden()]
+        unseen = [values_of(self._twin(twin)) - value for twin in twins]
+        if isinstance(route, Curves):
+            kink = values_of(self._twin(Bent(route))) - value
+            for side in (np.array(betas) > simulated.max(), np.array(betas) < simulated.min()):
+                unseen.append(np.where(side[:, None], kink, 0.0))
+        return drawn, np.array(unseen).reshape(-1, *value.shape)
+
     def energy_shifts(self) -> Shifts | None:
         """Return what own energies add to those of the route; None without bootstraps or energies.
 
