@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from latflow._validation import muted
 from latflow.estimators.seam import Layers
 from latflow.export.recipe import (
     Atoms,
@@ -24,6 +23,7 @@ from latflow.export.recipe import (
     Torsion,
 )
 
+DEPRECATED = "`torch.jit"  # what PLUMED, Colvars and OpenMM's plugin read
 Traced = Callable[..., Any]
 Pair = tuple[int, int, bool]  # two atoms, and whether the nearest image counts
 IMAGES = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -285,17 +285,9 @@ def _atoms(feature: Feature) -> Atoms:
     return tuple(atom for pair in _distance(feature).pairs for atom in pair)
 
 
-@contextmanager
-def quietly() -> Any:
-    """Trace without what torch says of torch.jit, which PLUMED, OpenMM and Colvars read."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        yield
-
-
 def traced(module: nn.Module, *examples: Tensor) -> torch.jit.ScriptModule:
     """Return a module as a graph that runs without Python."""
-    with quietly():
+    with muted(DEPRECATED):
         graph: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
             module.eval(), examples, check_trace=False
         )
@@ -318,6 +310,6 @@ def with_derivatives(module: FromPositions, *examples: Tensor) -> Traced:
         return z[0].detach(), derivatives
 
     graph = traced(make_fx(both)(*examples), *examples)
-    with quietly():
+    with muted(DEPRECATED):
         function: Traced = torch.jit.freeze(graph)
     return function

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latflow._validation import check_count, check_option, check_output
+from latflow._validation import check_count, check_option, check_output, muted
 from latflow._writing import replacing
 from latflow.export.recipe import Model, Recipe
-from latflow.export.torch_module import FromPositions, Network, quietly, traced
+from latflow.export.torch_module import DEPRECATED, FromPositions, Network, traced
 from latflow.featurizers import Featurizer
 
 __all__ = ["torchscript"]
@@ -80,7 +80,7 @@ def torchscript(
     if variable is not None:
         module = _One(module, _checked(variable, len(recipe.variables)) - 1)
     graph = traced(module.float(), *examples)
-    with quietly(), replacing(target) as unfinished:
+    with muted(DEPRECATED), replacing(target) as unfinished:
         torch.jit.save(graph, unfinished)
 
 
