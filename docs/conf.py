@@ -40,6 +40,7 @@ html_context = {"default_mode": "auto"}
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 
+default_role = "literal"  # `names` in docstrings and examples look like code
 numpydoc_show_class_members = False
 autosummary_generate = True
 autosummary_imported_members = True

@@ -32,7 +32,7 @@ middle = float(np.mean(TRAINED))
 print(model.thermodynamics([*TRAINED, middle]).round(2).to_string())
 compact = int(model.thermodynamics(middle).loc[middle, "energy"].idxmin())
 print(f"state {compact}:", model.melting_temperature(compact))
-print(model.support(np.linspace(0.16, 0.75, 8)).round(2))
+print(model.support(np.linspace(0.16, 0.75, 8))["support"].to_string())
 
 
 def simulated(part, state):
