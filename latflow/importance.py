@@ -20,7 +20,7 @@ from latflow._typing import BoolArray, FloatArray, IntArray, RandomState
 from latflow._validation import check_count, check_fraction, heard
 from latflow.featurizers import Featurizer, Select
 from latflow.metrics import vamp2
-from latflow.trajectories import FeatureList, Frames, as_container, gather_frames
+from latflow.trajectories import FeatureList, Frames, as_container, gather_frames, in_blocks
 
 __all__ = ["Pruned", "feature_importance", "prune"]
 
@@ -598,7 +598,7 @@ def _with_states(frames: Frames, asked: _Asked) -> Frames:
         return frames
     labels = [
         asked(np.asarray(block, np.float64))[:, asked.n_components :].argmax(axis=1)
-        for _, block in frames.over_blocks(np.array)
+        for block in in_blocks(frames.X, np.array)
     ]
     return replace(frames, initial_states=np.concatenate(labels))
 
