@@ -165,7 +165,8 @@
     if (surface.withheld[stop]) {
       shade(pen, "unsupported", left, right, top, bottom);
       pen.textAlign = "center"; pen.fillStyle = colour("text");
-      pen.fillText("withheld: unsupported here", (left + right) / 2, (top + bottom) / 2);
+      pen.fillText("withheld:", (left + right) / 2, (top + bottom) / 2 - 10);
+      pen.fillText(support() === "unsupported" ? "unsupported here" : "outside of temperature_range", (left + right) / 2, (top + bottom) / 2 + 10);
     } else if (flat) {
       drawProfile(pen, box);
     } else {

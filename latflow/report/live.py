@@ -116,7 +116,7 @@ def _stops(subject: Subject) -> list[float]:
     near = NEAR * (plain[1] - plain[0])
     inside = plain[(plain >= low - 1e-9 * low) & (plain <= high * (1 + 1e-9))].clip(low, high)
     far = np.abs(inside[:, None] - named).min(axis=1) > near
-    return [float(f"{t:.6g}") for t in inside[far]] + [float(t) for t in named]
+    return sorted([float(f"{t:.6g}") for t in inside[far]] + [float(t) for t in named])
 
 
 def _trust(subject: Subject) -> dict[str, Any]:
