@@ -164,9 +164,6 @@
     const energy = `free energy (${data.units.energy})`;
     if (surface.withheld[stop]) {
       shade(pen, "unsupported", left, right, top, bottom);
-      pen.textAlign = "center"; pen.fillStyle = colour("text");
-      pen.fillText("withheld:", (left + right) / 2, (top + bottom) / 2 - 10);
-      pen.fillText(support() === "unsupported" ? "unsupported here" : "outside of temperature_range", (left + right) / 2, (top + bottom) / 2 + 10);
     } else if (flat) {
       drawProfile(pen, box);
     } else {
@@ -174,6 +171,11 @@
       pen.drawImage(raster(), left, top, right - left, bottom - top);
     }
     if (frames && $("dots").checked) drawDots(pen, box);
+    if (surface.withheld[stop]) {
+      const why = support() === "unsupported" ? "unsupported here" : "outside of temperature_range";
+      halo(pen, "withheld:", (left + right) / 2, (top + bottom) / 2 - 10);
+      halo(pen, why, (left + right) / 2, (top + bottom) / 2 + 10);
+    }
     if (!flat) drawScale(pen, box, energy);
     drawMarks(pen, box);
     axis(pen, box, surface.extent[0], flat ? [0, surface.deepest] : surface.extent[1],

@@ -244,7 +244,7 @@ def _melting(subject: Subject) -> Section:
     model = subject.model
     melting = melting_points(model)
     if not melting:
-        return Section("What melts where", "No state falls below half of the population here.")
+        return Section("What melts where", "No state melts, as far as these simulations tell.")
     unit = model.units_.temperature
     sentences = [
         f"State {s} melts at {with_error(point.temperature, point.standard_error)} {unit}".rstrip()
