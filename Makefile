@@ -8,6 +8,7 @@ READY := $(VENV)/.ready
 FULL := $(VENV)/.full
 ENGINE := $(VENV)/.engine
 DOCS := $(VENV)/.docs
+BROWSER := $(VENV)/.browser
 # the lowest scikit-learn that pyproject.toml allows, laid before the newest on the import path
 OLDEST := $(shell sed -n 's/.*"scikit-learn>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 OLD := $(VENV)/scikit-learn-$(OLDEST)
@@ -36,7 +37,7 @@ test: $(FULL) lint ## lint, types, import contract, doctests and all tests that 
 	$(BIN)/python -m pytest -m "not slow" $(CHECKS)
 	$(MAKE) test-oldest
 
-slow: $(FULL) $(ENGINE) docs wheel ## what takes minutes: tests marked slow, README and examples, docs, wheel
+slow: $(FULL) $(ENGINE) $(BROWSER) docs wheel ## what takes minutes: tests marked slow, README and examples, docs, wheel
 	$(PYTEST) -m slow --ignore $(CHECKS)
 	$(BIN)/python -m pytest -m slow $(CHECKS)
 
@@ -89,6 +90,11 @@ $(FULL): $(READY)
 $(ENGINE): $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[engine]"
 	touch $(ENGINE)
+
+# what drives the Chromium that the machine has, and judges whether everyone can use a page
+$(BROWSER): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[browser]"
+	touch $(BROWSER)
 
 $(DOCS): $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[docs]"

@@ -438,7 +438,10 @@ class TestFromTrajectoryFiles:
         out = capsys.readouterr().out
         assert "375  between" in out
         assert out.endswith("Report: r.html\n")
-        assert "between" in page_of("r.html")
+        page = page_of("r.html")
+        assert "between" in page
+        assert '"files":{"0":"cold.xtc","1":"hot.xtc"}' in page  # where a click finds structures
+        assert '"elements":["N","C"' in page
         model = latflow.load("m.latflow")
         assert model.estimator_.n_states_ == 2
         found = model.state_populations(375).iloc[0]

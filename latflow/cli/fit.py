@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import typer
 
 import latflow
+from latflow._typing import FloatArray
 from latflow.cli.energies import energies_of, read_logs, with_thermostats
 from latflow.cli.inputs import FILES, Trajectories, read_features, with_files
 
@@ -66,14 +67,14 @@ def fit(
     temperature, those at one without a model of that one.
     """
     target = latflow._validation.check_output(output, "--output")
-    model = fitted(with_files(context, files, trajectories), fitting)
+    model, _ = fitted_to(with_files(context, files, trajectories), fitting)
     latflow.save(model, target)
     print_populations(model, list(model.temperatures_))
     print(f"Saved: {target}")
 
 
-def fitted(trajectories: Trajectories, fitting: Fitting) -> Model:
-    """Return a model fitted to trajectories."""
+def fitted_to(trajectories: Trajectories, fitting: Fitting) -> tuple[Model, list[FloatArray]]:
+    """Return a model fitted to trajectories, and their features."""
     logs = read_logs(fitting.energy)
     in_kelvin = fitting.boltzmann_constant is None
     if in_kelvin:
@@ -84,7 +85,7 @@ def fitted(trajectories: Trajectories, fitting: Fitting) -> Model:
         named = temperature if in_kelvin else None
         metadata["energy"] = energies_of(logs, fitting.energy, X, named)
     estimator = _estimator(fitting, extrapolates(temperature, fitting))
-    return estimator.fit(X, temperature=temperature, **metadata)
+    return estimator.fit(X, temperature=temperature, **metadata), X
 
 
 def extrapolates(temperatures: Collection[float], fitting: Fitting) -> bool:

@@ -23,6 +23,8 @@ from latflow.cli.features import FEATURIZERS, featurizer_of
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
 
+    from latflow.structures import Structures
+
 
 ARRAYS = (".npy", ".npz")
 EXTENSIONS = (  # in help, which loads no reader of files
@@ -235,6 +237,20 @@ def read_molecules(trajectories: Trajectories, out: Path | None = None) -> Bunch
         progress=sys.stderr.isatty(),
         partial=trajectories.partial,
     )
+
+
+def structures_of(
+    model: latflow.LaTFEstimator | latflow.TemperatureExtrapolator,
+    X: list[FloatArray],
+    trajectories: Trajectories,
+) -> Structures | None:
+    """Return the structures in whole trajectory files that a model was fitted to, if these are."""
+    files, formats = trajectories.trajectory or [], latflow.featurizers.formats
+    molecular = all(formats.format_of(file) in formats.EXTENSIONS for file in files)
+    if trajectories.partial or not molecular:
+        return None
+    strides = _strides(trajectories.stride, len(files))
+    return latflow.structures.Structures(model, X, files, trajectories.topology, stride=strides)
 
 
 def _strides(strides: list[int] | None, n_files: int) -> int | list[int]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 import latflow
 from latflow.cli.config import set_by_file
 from latflow.cli.energies import read_logs, with_thermostats
-from latflow.cli.fit import Fitting, Model, extrapolates, fitted, print_populations
-from latflow.cli.inputs import ARRAYS, Trajectories, expanded
+from latflow.cli.fit import Fitting, Model, extrapolates, fitted_to, print_populations
+from latflow.cli.inputs import ARRAYS, Trajectories, expanded, structures_of
+
+if TYPE_CHECKING:
+    from latflow.structures import Structures
 
 
 def report(
@@ -35,7 +38,8 @@ def report(
 ) -> None:
     """Write an HTML page about a saved model, or fit one to trajectories first.
 
-    Free energies, populations and states are on the page.
+    Free energies, populations and states are on the page, at every temperature of a slider; with
+    trajectory files real structures, too.
 
     latflow report MODEL [--at T ...]
 
@@ -57,10 +61,13 @@ def report(
         latflow._validation.check_output(save, "--save")
     if model is not None:
         estimator, temperatures = _loaded(model), at or trajectories.temperature
+        structures = None
     else:
-        estimator, temperatures = _fitted(trajectories, fitting, at or ()), at
-    sections = latflow.report.model_sections(estimator, temperatures)
-    latflow.report.write_report(target, title="Latent thermodynamic flow", sections=sections)
+        estimator, structures = _fitted(trajectories, fitting, at or ())
+        temperatures = at
+    latflow.report.write_model_report(
+        target, estimator, temperatures=temperatures, structures=structures
+    )
     if save is not None:
         latflow.save(estimator, save)
         print(f"Saved: {save}")
@@ -79,8 +86,10 @@ def _loaded(file: str) -> Model:
     return model
 
 
-def _fitted(trajectories: Trajectories, fitting: Fitting, at: Sequence[float]) -> Model:
-    """Fit a model that reaches all temperatures asked for."""
+def _fitted(
+    trajectories: Trajectories, fitting: Fitting, at: Sequence[float]
+) -> tuple[Model, Structures | None]:
+    """Fit a model that reaches all temperatures asked for; return it, and where structures are."""
     trajectories = replace(trajectories, trajectory=expanded(trajectories.trajectory or ()))
     if trajectories.temperature is None and fitting.boltzmann_constant is None:
         trajectories = with_thermostats(trajectories, read_logs(fitting.energy))
@@ -97,4 +106,5 @@ def _fitted(trajectories: Trajectories, fitting: Fitting, at: Sequence[float]) -
         bounds = latflow.thermodynamics
         low, high = bounds.COLDER * min(simulated), bounds.HOTTER * max(simulated)
         fitting = replace(fitting, temperature_range=(min(low, *asked), max(high, *asked)))
-    return fitted(trajectories, fitting)
+    model, X = fitted_to(trajectories, fitting)
+    return model, structures_of(model, X, trajectories)

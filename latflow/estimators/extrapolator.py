@@ -43,6 +43,7 @@ from latflow.estimators import seam
 from latflow.estimators.directions import WIDE, Directions
 from latflow.estimators.enthalpy import N_NETWORKS, learn_enthalpy
 from latflow.estimators.latf import ENERGY_UNITS, LaTFEstimator
+from latflow.estimators.notebook import table_of
 from latflow.estimators.validation import cross_check, validate
 from latflow.nn.conditional import ConditionalDensity, train_conditional
 from latflow.nn.training import Plan, thin, torch_on
@@ -952,6 +953,10 @@ class TemperatureExtrapolator(
         if named is None:
             raise ValueError(UNNAMED)
         return named
+
+    def _html_repr(self) -> str:
+        """Return scikit-learn's diagram, and below it a table of what was learned."""
+        return f"{super()._html_repr()}{table_of(self)}"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

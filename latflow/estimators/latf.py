@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ from latflow._validation import (
 from latflow.estimators import seam
 from latflow.estimators.directions import WIDE, Directions, needs
 from latflow.estimators.initial_labels import initial_labels
+from latflow.estimators.notebook import table_of
 from latflow.estimators.seam import Standardised, features_of, pays_on_gpu, pick_device
 from latflow.metrics import vamp2
 from latflow.nn.batches import as_index
@@ -63,6 +65,7 @@ from latflow.trajectories import (
 )
 from latflow.units import BOLTZMANN_CONSTANT, Units
 
+LOGGER = logging.getLogger("latflow")
 ENCODERS = ("linear", "mlp")
 ENERGY_UNITS = ("energy", "kT")
 N_COMPARED = 5000  # samples whose highest density is where a free energy is 0
@@ -141,7 +144,9 @@ class LaTFEstimator(
         Torch threads of fits and answers; None leaves torch's setting. After a fork a process
         answers on one thread only: the others did not come along.
     verbose : int, default=0
-        1 says how much memory the fit will take and shows a progress bar.
+        1 says how much memory the fit will take, and shows a progress bar with stage and remaining
+        time. What it says goes to the logger "latflow" (INFO) whatever this is, and on the screen
+        where nothing listens to that.
     random_state : int, RandomState or None, default=None
         The same seed gives the same model, bit for bit, on one thread.
 
@@ -353,6 +358,10 @@ class LaTFEstimator(
             check_temperature(self.reference_temperature, "reference_temperature")
         pick_device(self.device)
 
+    def _html_repr(self) -> str:
+        """Return scikit-learn's diagram, and below it a table of what was learned."""
+        return f"{super()._html_repr()}{table_of(self)}"
+
     def _tell_plan(self, frames: Frames) -> None:
         """Say, beside the progress bar, where the fit trains and what it holds in memory at most,
         Python itself aside; warn where there is not so much.
@@ -374,18 +383,21 @@ class LaTFEstimator(
                 f"{free / 1e9:.2g} GB are free. Arrays on disk (numpy.load(..., mmap_mode='r')), "
                 "fewer frames or fewer features take less."
             )
-        if not self.verbose:
+        if not self.verbose and not LOGGER.isEnabledFor(logging.INFO):
             return
         device = self._device(n_read).type
         if self.device == "auto" and torch.cuda.is_available():
             device += f", where fits of {self.batch_size} rows a step are faster"
         elif self.device == "auto":
             device += ", as no CUDA GPU is found"
-        tqdm.write(
-            f"LaTF: {frames_are}: the fit takes about {(size + sys.getsizeof(frames)) / 1e9:.2g} GB"
-            f" of memory and trains on {device}",
-            file=sys.stderr,
+        plan = (
+            f"LaTF: {frames_are}: the fit takes about {(size + sys.getsizeof(frames)) / 1e9:.2g} GB "
+            f"of memory and trains on {device}"
         )
+        if LOGGER.isEnabledFor(logging.INFO):
+            LOGGER.info(plan)
+        else:
+            tqdm.write(plan, file=sys.stderr)
 
     def _learn_from_features(self, frames: Frames) -> None:
         """Learn everything that needs no training: scales, temperatures, names."""
@@ -460,13 +472,20 @@ class LaTFEstimator(
 
     @contextmanager
     def _watched(self, fit: Fit, what: str) -> Iterator[None]:
-        with tqdm(disable=not self.verbose, desc=f"LaTF, {what}", unit="look") as bar:
+        n, total = fit.n_iter, fit.plan.max_iter  # at most: stages end early
+        options: dict[str, Any] = {
+            "desc": f"LaTF, {what}",
+            "unit": "step",
+            "initial": n,
+            "total": total,
+        }
+        with tqdm(disable=not self.verbose, **options) as bar:
 
             def show(record: dict[str, Any]) -> None:
                 bar.set_postfix_str(
                     f"{record['stage']}, held-out loss {record['held_out_loss']:.4f}"
                 )
-                bar.update()
+                bar.update(fit.n_iter + record["iteration"] - bar.n)
 
             fit.on_record = show
             yield

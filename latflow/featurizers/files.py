@@ -12,7 +12,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.utils import Bunch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from latflow._validation import check_count, check_per_trajectory, warn
 from latflow._writing import replacing

@@ -21,6 +21,7 @@ from latflow._validation import check_count, check_output, check_temperature, im
 from latflow.datasets import make_lj7
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.metrics import jensen_shannon, jensen_shannon_noise_floor
+from latflow.report.live import live_data
 from latflow.report.page import Section, write_report
 from latflow.report.sections import Reference, model_sections, written
 from latflow.thermodynamics import COLDER, HOTTER, role_of
@@ -126,11 +127,15 @@ def run_demo(
         table = _compare(models, *reference, next(seeds))
     with clock.step("figures"):
         sections = _judgement(models["enthalpy"], table, sizes)
-        sections += model_sections(models["enthalpy"], judged, reference=Reference(*reference))[1:]
+        judge = Reference(*reference)
+        sections += model_sections(models["enthalpy"], judged, reference=judge)[1:]
+        live = live_data(models["enthalpy"], judged, reference=judge)
     timings = clock.timings | {"total": sum(clock.timings.values())}
     steps = pd.Series(timings, name="seconds").map("{:.1f}".format).rename_axis("step")
     sections.append(Section("Timings", table=steps.reset_index()))
-    path = write_report(target, title="Latent thermodynamic flow: LJ7", sections=sections)
+    path = write_report(
+        target, title="Latent thermodynamic flow: LJ7", sections=sections, live=live
+    )
     return DemoResult(table, timings, path)
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from latflow._validation import check_output, import_extra
 from latflow._writing import replacing
@@ -48,7 +52,13 @@ class Section:
     caption: str = ""
 
 
-def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence[Section]) -> Path:
+def write_report(
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    sections: Sequence[Section],
+    live: Mapping[str, Any] | None = None,
+) -> Path:
     """Write a page that needs no other file; an old one is replaced only when all is written.
 
     Parameters
@@ -56,6 +66,10 @@ def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence
     path : str or path-like
     title : str
     sections : sequence of Section
+        A first one without heading stands on top of what `live` draws.
+    live : dict, optional
+        What :func:`latflow.report.live_data` returns, for the part of the page with a slider; only
+        with it does the page run a script, its own, and no other.
 
     Returns
     -------
@@ -72,8 +86,13 @@ def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence
         loader=PackageLoader("latflow.report", ""), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True,
     )  # fmt: skip
-    templates.filters |= {"png": _png, "rows": _rows, "width": _width}
-    page = templates.get_template("page.html.j2").render(title=title, sections=sections)
+    templates.filters |= {
+        "png": _png, "rows": _rows, "width": _width, "json": _json, "sha256": _sha256,
+    }  # fmt: skip
+    script = files(__package__).joinpath("live.js").read_text(encoding="utf-8")
+    page = templates.get_template("page.html.j2").render(
+        title=title, sections=sections, live=live, script=script
+    )
     with replacing(target) as part:
         part.write_bytes(page.encode())
     return target
@@ -93,6 +112,18 @@ def blank_figure(width: float, height: float) -> Figure:
     """
     new_figure: type[Figure] = import_extra("matplotlib.figure", "plot").Figure
     return new_figure(figsize=(width, height), layout="constrained")
+
+
+def _json(data: Mapping[str, Any]) -> Markup:
+    """Return JSON that holds no tag."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _sha256(script: str) -> str:
+    """Return what a page's policy calls the one script that may run."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest())
+    return f"sha256-{digest.decode('ascii')}"
 
 
 def _png(figure: Figure) -> str:

@@ -17,7 +17,7 @@ from latflow._typing import FloatArray
 from latflow._validation import check_temperature, heard, warn
 from latflow.estimators import LaTFEstimator, TemperatureExtrapolator
 from latflow.report.page import Section, blank_figure
-from latflow.thermodynamics import role_of
+from latflow.thermodynamics import MeltingTemperature, role_of
 from latflow.units import MISSING, with_error
 
 Model = LaTFEstimator | TemperatureExtrapolator
@@ -112,7 +112,7 @@ class Subject:
             return pd.DataFrame()
         if self.temperatures:
             return self.model.state_populations(self.temperatures)
-        labels = _stacked(self.model.labels_)
+        labels = stacked(self.model.labels_)
         fractions = np.bincount(labels, minlength=self.model.n_states_) / len(labels)
         table = pd.DataFrame({"population": fractions, "standard_error": np.nan})
         return pd.concat({np.nan: table}, names=["temperature", "state"])
@@ -242,11 +242,9 @@ def _is_known(model: Model, temperature: float) -> bool:
 def _melting(subject: Subject) -> Section:
     """Say which states lose half of the population to others when heated, and where."""
     model = subject.model
-    with heard():  # of states that melt nowhere
-        points = {s: model.melting_temperature(s) for s in range(model.n_states_)}
-    melting = {s: point for s, point in points.items() if point.slope < 0}
+    melting = melting_points(model)
     if not melting:
-        return Section("What melts where", "No state falls below half of the population here.")
+        return Section("What melts where", "No state melts, as far as these simulations tell.")
     unit = model.units_.temperature
     sentences = [
         f"State {s} melts at {with_error(point.temperature, point.standard_error)} {unit}".rstrip()
@@ -256,6 +254,23 @@ def _melting(subject: Subject) -> Section:
     figure = blank_figure(7.4, 4.0)
     plotting.MeltingCurveDisplay.from_estimator(model, next(iter(melting)), ax=figure.subplots())
     return Section("What melts where", " ".join(sentences), figure=figure)
+
+
+def melting_points(model: TemperatureExtrapolator) -> dict[int, MeltingTemperature]:
+    """Return the states that lose half of the population to others when heated, and where.
+
+    Parameters
+    ----------
+    model : TemperatureExtrapolator
+        With two states or more.
+
+    Returns
+    -------
+    dict of int to MeltingTemperature
+    """
+    with heard():  # of states that melt nowhere
+        points = {s: model.melting_temperature(s) for s in range(model.n_states_)}
+    return {s: point for s, point in points.items() if point.slope < 0}
 
 
 def _populations(subject: Subject) -> Section:
@@ -343,7 +358,7 @@ def _cross_check(subject: Subject) -> Section:
 
 def _states(subject: Subject) -> Section:
     model, temperature = subject.model, subject.temperatures[0]
-    weights, labels = _stacked(model.frame_weights(temperature)), _stacked(model.labels_)
+    weights, labels = stacked(model.frame_weights(temperature)), stacked(model.labels_)
     figure = blank_figure(6.5, 4.2)
     plotting.StatesDisplay(model.z_, labels, weights=weights).plot(ax=figure.subplots())
     where = subject.named(temperature)
@@ -399,10 +414,10 @@ def _number(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _stacked(values: Any) -> NDArray[Any]:
+def stacked(values: Any) -> NDArray[Any]:
     """Return one value per frame, of what may be a list of trajectories."""
     return np.concatenate(values) if np.ndim(values[0]) else np.asarray(values)
 
 
 def _n_frames(model: Model) -> int:
-    return len(model.z_ if hasattr(model, "z_") else _stacked(model.labels_))
+    return len(model.z_ if hasattr(model, "z_") else stacked(model.labels_))
