@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import fit_quietly, tiny_extrapolator, tiny_latf
+from conftest import fit_quietly, quick_latf, tiny_extrapolator, tiny_latf
 from scipy.signal import lfilter
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
@@ -39,6 +39,7 @@ def model(extrapolator: Any) -> Any:
     return copy.deepcopy(extrapolator)
 
 
+@pytest.mark.slow
 def test_a_good_fit_fails_nothing(extrapolator: Any, three_hole: dict[str, Any]) -> None:
     alone = latflow.diagnose(extrapolator)
     assert [f.check for f in alone] == list(CHECKS)
@@ -48,7 +49,7 @@ def test_a_good_fit_fails_nothing(extrapolator: Any, three_hole: dict[str, Any])
         extrapolator, X, temperature=temperature, energy=three_hole["energy"], n_seeds=1
     )
     assert without_pass(both) == {"molecules": "not checked", "support": "warn"}
-    assert both["seeds"].value > 0.9
+    assert both["seeds"].value > 0.8
 
 
 def test_an_estimator_alone_and_with_its_frames(latf: Any, three_hole: dict[str, Any]) -> None:
