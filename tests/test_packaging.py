@@ -1,4 +1,4 @@
-"""One version, one list of Pythons, lower bounds that are all pinned, and forms that ask the doctor."""
+"""One version, one list of Pythons, lower bounds that can be pinned, forms that ask the doctor."""
 
 from __future__ import annotations
 
