@@ -295,7 +295,7 @@ def test_frames_of_nan_are_left_out_of_the_other_checks() -> None:
     assert "frame 17 of trajectory 2" in stacked.figure
 
 
-def test_one_array_and_pairs_of_frames() -> None:
+def test_one_array() -> None:
     rng = np.random.default_rng(0)
     alone = diagnosed(rng.standard_normal((200, 2)))
     assert alone.verdict == "pass"
@@ -303,6 +303,19 @@ def test_one_array_and_pairs_of_frames() -> None:
     with_missing = rng.standard_normal((200, 2))
     with_missing[5] = np.nan
     assert diagnosed(with_missing)["numbers"].value == 1
+    assert diagnosed(with_missing.tolist())["numbers"].value == 1
+
+
+def test_trajectories_of_several_lengths_with_nan_and_what_is_known_of_them() -> None:
+    data = healthy(0)
+    with_nan(data)
+    n = [2000, *[3000] * (2 * N_TRAJECTORIES - 1)]
+    X, energy = ([x[:k] for x, k in zip(data[name], n, strict=True)] for name in ("X", "energy"))
+    states = [(x[:, 0] > 0).astype(int) for x in X]
+    found = diagnosed(X, temperature=data["temperature"], energy=energy, states=states)
+    assert found["numbers"].value == 1
+    assert found["settled"].verdict == "pass"
+    assert found["energies"].verdict == "pass"
 
 
 def test_data_that_do_not_fit_are_an_error_and_no_finding() -> None:

@@ -138,22 +138,23 @@ def _gathered(model: Any, X: object, units: Units, known: dict[str, Any]) -> Fra
 
 def _finite(X: Any, known: dict[str, Any]) -> tuple[Any, dict[str, Any], Finding]:
     """Return the frames whose numbers are all finite, and what is to be said of the others."""
-    if hasattr(X, "data_lagged") or hasattr(X, "subsets"):
-        return X, known, passed("of a deeptime data set only features were looked at")
+    first = X[0] if isinstance(X, list) and X else X
+    if any(hasattr(first, name) for name in ("data_lagged", "subsets", "xyz")):
+        return X, known, passed("numbers are looked at where features are made of this")
     as_given, X = X, as_container(X)  # which may know its files
-    arrays = X if isinstance(X, list) and is_trajectory_list(X) else [X]
-    if any(np.ndim(x) != 2 and not hasattr(x, "shape") for x in arrays):
-        return X, known, passed("numbers were not looked at")
+    listed = isinstance(X, list) and is_trajectory_list(X)
+    arrays = X if listed else [X if hasattr(X, "shape") else np.asarray(X)]
+    if any(len(x.shape) != 2 for x in arrays):
+        return as_given, known, passed("numbers are not those of features")  # a fit says why
     good = np.concatenate([_finite_rows(x) for x in arrays])
     lengths = [x.shape[0] for x in arrays]
     for name in ("energy", "weights"):
         if known[name] is not None:
-            entries = known[name] if len(arrays) > 1 or arrays is X else [known[name]]
+            entries = known[name] if listed else [known[name]]
             good &= np.isfinite(per_frame(entries, lengths, name))
     if good.all():
         return as_given, known, passed("all numbers are finite", 0.0)
-    if arrays is X:
-        X, known = _stacked(X, known)
+    X, known = _stacked(X, known) if listed else (arrays[0], dict(known))
     ids = np.zeros(len(good), int) if known["trajectory"] is None else known["trajectory"]
     place = places(len(good), ids, known["frame"])[1]
     known |= {"trajectory": ids, "frame": place}
@@ -169,8 +170,8 @@ def _finite(X: Any, known: dict[str, Any]) -> tuple[Any, dict[str, Any], Finding
 
 def _stacked(X: list[Any], known: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return trajectories as one array, with what is known of each frame."""
-    listed = {k: v for k, v in known.items() if np.ndim(v) > 0 or isinstance(v, list)}
-    stacked, rows = stack(X, **listed)
+    per_trajectory = {k: v for k, v in known.items() if isinstance(v, list) or np.ndim(v)}
+    stacked, rows = stack(X, **per_trajectory)
     return stacked, known | rows
 
 
