@@ -582,7 +582,8 @@ class TestConfig:
             ("lagtme = 3", "lagtime"),
             (
                 "[fitt]",
-                "tables named after commands (demo, doctor, featurize, fit, sample, report, export)",
+                "tables named after commands (demo, doctor, featurize, fit, sample, report, "
+                "export)",
             ),
             ("[fit]\nn_samples = 3", "options of latflow fit (trajectory, temperature"),
             ("x = ", "Expected TOML in run.toml"),
