@@ -13,6 +13,11 @@ BROWSER := $(VENV)/.browser
 OLDEST := $(shell sed -n 's/.*"scikit-learn>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 OLD := $(VENV)/scikit-learn-$(OLDEST)
 FRESH := build/fresh-venv
+# of the wheel
+MOST_BYTES := 20000000
+BOTTOM := build/oldest-venv
+# the first version that pyproject.toml allows of every dependency: "numpy>=2.2" becomes numpy==2.2
+LOWEST := $(shell sed -n '/^dependencies/,/^\]/s/^ *"\([a-z0-9-]*\)>=\([0-9.]*\)",/\1==\2/p' pyproject.toml)
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 # scikit-learn's checks run in one process: their names hold addresses, which differ between processes
 CHECKS := tests/test_checks.py
@@ -21,7 +26,7 @@ FAST := $(addprefix tests/test_,distributions.py flows.py metrics.py model.py sp
 export OMP_NUM_THREADS := 1
 export SCIPY_ARRAY_API := 1
 
-.PHONY: help demo fast test slow test-oldest lint docs wheel benchmark clean
+.PHONY: help demo fast test slow test-oldest oldest lint docs wheel benchmark clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,15 +60,26 @@ lint: $(READY) ## ruff, mypy (strict) and the import contract
 docs: $(DOCS) ## build the documentation, run its gallery; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-# the package as a user gets it: nothing of the clone, no extra but the one for figures
-wheel: $(READY) ## build the wheel, install it in a fresh environment and run the quick demo there
+# the package as a user gets it: the wheel is made of the sdist, and nothing of the clone is there
+wheel: $(READY) ## build sdist and wheel, check both, install in a fresh environment and run the quick demo there
 	rm -rf build/lib dist $(FRESH)
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	test $$(cat dist/*.whl | wc -c) -lt $(MOST_BYTES)
 	$(PYTHON) -m venv $(FRESH)
 	$(FRESH)/bin/pip install --quiet --constraint constraints.txt torch
 	$(FRESH)/bin/pip install --quiet --constraint constraints.txt "$$(echo dist/*.whl)[plot]"
 	folder=$$(mktemp -d) && cd $$folder && env -u PYTHONPATH $(CURDIR)/$(FRESH)/bin/latflow demo \
 		--quick --output quick.html && test -s quick.html && rm -r $$folder
+
+# 3 GB: the oldest torch comes with CUDA
+oldest: ## the fast tests with the oldest version of every dependency that pyproject.toml allows
+	rm -rf $(BOTTOM)
+	$(PYTHON) -m venv $(BOTTOM)
+	$(BOTTOM)/bin/pip install --quiet $(LOWEST) "pytest>=8" "pytest-xdist>=3.6" "hypothesis>=6.100"
+	$(BOTTOM)/bin/pip install --quiet --no-deps -e .
+	$(BOTTOM)/bin/python -m pytest --quiet -m "not slow" $(FAST)
 
 benchmark: $(READY) ## the tables of README and docs
 	$(BIN)/pip install --quiet --constraint constraints.txt -e ".[bench]"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what checkers of types and editors see; at run time __getattr__ finds it
     from latflow import _validation as _validation
     from latflow import datasets as datasets
+    from latflow import doctor as doctor
     from latflow import energies as energies
     from latflow import estimators as estimators
     from latflow import export as export
@@ -27,6 +28,8 @@ if TYPE_CHECKING:  # what checkers of types and editors see; at run time __getat
     from latflow import thermodynamics as thermodynamics
     from latflow import trajectories as trajectories
     from latflow import units as units
+    from latflow._versions import show_versions as show_versions
+    from latflow.doctor import diagnose as diagnose
     from latflow.energies import read_energies as read_energies
     from latflow.estimators import LaTFEstimator as LaTFEstimator
     from latflow.estimators import TemperatureExtrapolator as TemperatureExtrapolator
@@ -41,6 +44,8 @@ if TYPE_CHECKING:  # what checkers of types and editors see; at run time __getat
     __version__: str
 
 _NAMES_IN = {
+    "_versions": ("show_versions",),
+    "doctor": ("diagnose",),
     "energies": ("read_energies",),
     "estimators": ("LaTFEstimator", "TemperatureExtrapolator"),
     "persistence": ("load", "save"),

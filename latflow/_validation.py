@@ -60,18 +60,20 @@ if hasattr(os, "register_at_fork"):  # a fork while another thread holds it woul
         after_in_child=one_at_a_time.release,
     )
 
-_hearing: ContextVar[tuple[str, list[str]] | None] = ContextVar("_hearing", default=None)
+_hearing: ContextVar[tuple[tuple[str, list[str]], ...]] = ContextVar("_hearing", default=())
 
 
 @contextmanager
 def heard(beginning: str = "") -> Iterator[list[str]]:
     """Yield a list that takes warnings of this package that begin so: nobody else hears them.
 
+    What the innermost list does not take, the one around it may.
+
     `warnings.catch_warnings` changes the filters of all threads, and leaves them changed where two
     threads end in another order than they began.
     """
     said: list[str] = []
-    token = _hearing.set((beginning, said))
+    token = _hearing.set(((beginning, said), *_hearing.get()))
     try:
         yield said
     finally:
@@ -88,10 +90,10 @@ def muted(pattern: str) -> Iterator[None]:
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn in the name of the user's line: the nearest one outside of the package."""
-    beginning, said = _hearing.get() or ("", None)
-    if said is not None and message.startswith(beginning):
-        said.append(message)
-        return
+    for beginning, said in _hearing.get():
+        if message.startswith(beginning):
+            said.append(message)
+            return
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in INSIDE:
         frame, level = frame.f_back, level + 1

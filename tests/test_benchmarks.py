@@ -40,6 +40,7 @@ def load(monkeypatch):
             f"{SHORT} --systems lj7 --methods enthalpy mbar --simulated 0.2 0.5 0.7",
             "simulated at T = 0.2, 0.5, 0.7",
         ),
+        ("doctor.py", "--repeats 1 --lengths 40", "40 frames, fail"),
         (NO_MELTING, f"{SHORT} --fractions 0.5 --bootstraps 10", "T_m off"),
         (
             "kinetic_variance.py",

@@ -585,7 +585,8 @@ class TestConfig:
             ("lagtme = 3", "lagtime"),
             (
                 "[fitt]",
-                "tables named after commands (demo, featurize, fit, sample, report, export)",
+                "tables named after commands (demo, doctor, featurize, fit, sample, report, "
+                "export)",
             ),
             ("[fit]\nn_samples = 3", "options of latflow fit (trajectory, temperature"),
             ("x = ", "Expected TOML in run.toml"),
@@ -784,7 +785,7 @@ class TestProgram:
     @pytest.mark.parametrize(
         ("arguments", "existing"),
         [
-            ([], "demo, featurize, fit, sample, report, export"),
+            ([], "demo, doctor, featurize, fit, sample, report, export"),
             (["train"], "demo"),
             (["fit", "a.npy"], "--temperature"),
             (["fit", "--temperature", "300"], "FILE"),

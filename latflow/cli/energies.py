@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from latflow.energies import Energies
 
 
-def read_logs(files: Sequence[str] | None) -> list[Energies | FloatArray]:
-    """Return what simulation programs wrote, or arrays of energies."""
+def read_logs(files: Sequence[str] | None, *, finite: bool = True) -> list[Energies | FloatArray]:
+    """Return what simulation programs wrote, or arrays of energies, finite ones if asked."""
     check_once(files or (), "energies")
     return [
-        read_array(file, f"energy of trajectory {k}", n_axes=1)
+        read_array(file, f"energy of trajectory {k}", n_axes=1, finite=finite)
         if Path(file).suffix in ARRAYS
         else latflow.read_energies(file)
         for k, file in enumerate(files or ())

@@ -132,9 +132,11 @@ def _by_numbers(text: str) -> list[tuple[int, str]]:
 
 
 def read_features(
-    trajectories: Trajectories, boltzmann_constant: float | None = None
+    trajectories: Trajectories, boltzmann_constant: float | None = None, *, finite: bool = True
 ) -> tuple[list[FloatArray], list[float], list[FloatArray] | None]:
     """Return features, a temperature for each trajectory, and weights that undo a bias, if any.
+
+    Arrays with NaN or infinity are errors if they are to be finite.
 
     Raises
     ------
@@ -148,7 +150,7 @@ def read_features(
         return _read_colvars(trajectories, boltzmann_constant)
     if len(others) < len(files):
         raise ValueError(f"Expected COLVAR files alone, got them with others ({others[0]}).")
-    return *_read_unbiased(trajectories, files), None
+    return *_read_unbiased(trajectories, files, finite), None
 
 
 def _read_colvars(
@@ -194,7 +196,7 @@ def _needed(temperature: list[float] | None) -> list[float]:
 
 
 def _read_unbiased(
-    trajectories: Trajectories, files: list[str]
+    trajectories: Trajectories, files: list[str], finite: bool
 ) -> tuple[list[FloatArray], list[float]]:
     _check_no_bias(trajectories)
     if len(files) == 1 and Path(files[0]).is_dir():
@@ -211,7 +213,9 @@ def _read_unbiased(
     for file in files:
         _check_suffix(Path(file), extensions)
     _check_no_molecules(trajectories, "with arrays of features")
-    arrays = [read_array(file, f"trajectory {k}", n_axes=2) for k, file in enumerate(files)]
+    arrays = [
+        read_array(file, f"trajectory {k}", n_axes=2, finite=finite) for k, file in enumerate(files)
+    ]
     return arrays, temperature
 
 
@@ -299,19 +303,19 @@ def _check_suffix(path: Path, extensions: Sequence[str]) -> None:
         )
 
 
-def read_array(file: str, role: str, *, n_axes: int) -> FloatArray:
-    """Read one array of numbers; the errors name the file and its role."""
+def read_array(file: str, role: str, *, n_axes: int, finite: bool = True) -> FloatArray:
+    """Read one array of numbers, finite ones if asked; the errors name the file and its role."""
     array = _load_array(Path(file))
     shape = "(n_frames, n_features)" if n_axes == 2 else "(n_frames,)"
     if array.ndim != n_axes or array.size == 0:
         raise ValueError(f"Expected {role} of shape {shape} in {file}, got {array.shape}.")
     if array.dtype.kind not in "fiu":
         raise ValueError(f"Expected {role} as real numbers in {file}, got {array.dtype}.")
-    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    if not finite.all():
+    bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    if finite and bad.any():
         raise ValueError(
             f"Expected finite numbers for {role} in {file}, got NaN or infinity in frame "
-            f"{np.flatnonzero(~finite)[0]} ({(~finite).sum()} such frames in all)."
+            f"{np.flatnonzero(bad)[0]} ({bad.sum()} such frames in all)."
         )
     return array
 

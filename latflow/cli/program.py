@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import latflow
-from latflow.cli import demo, export, featurize, fit, report, sample
+from latflow.cli import demo, doctor, export, featurize, fit, report, sample
 from latflow.cli.command import Command, with_options
 from latflow.cli.config import options_of
 
@@ -33,7 +33,8 @@ OPTION_NAMES = {
 
 app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 COMMANDS = (
-    demo.demo, featurize.featurize, fit.fit, sample.sample, report.report, export.export,
+    demo.demo, doctor.doctor, featurize.featurize, fit.fit, sample.sample, report.report,
+    export.export,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(cls=Command)(with_options(command))
@@ -66,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 2 after an error that the user can cure; it is printed as one sentence.
+        0, 1 where the doctor's checks fail, or 2 after an error that the user can cure, which is
+        printed as one sentence.
     """
     codecs.register_error("latflow", _in_plain_letters)
     for stream in (sys.stdout, sys.stderr):

@@ -391,8 +391,8 @@ class LaTFEstimator(
         elif self.device == "auto":
             device += ", as no CUDA GPU is found"
         plan = (
-            f"LaTF: {frames_are}: the fit takes about {(size + sys.getsizeof(frames)) / 1e9:.2g} GB "
-            f"of memory and trains on {device}"
+            f"LaTF: {frames_are}: the fit takes about "
+            f"{(size + sys.getsizeof(frames)) / 1e9:.2g} GB of memory and trains on {device}"
         )
         if LOGGER.isEnabledFor(logging.INFO):
             LOGGER.info(plan)

@@ -352,3 +352,8 @@ def conditional_draw(density: ConditionalDensity, beta: float, n: int, seed: int
     generator = torch.Generator().manual_seed(seed)
     single = copy.deepcopy(density).float()
     return in_draws(lambda m: single.sample(m, beta, generator), n, len(density.flow.location))
+
+
+def conditional_round_trip(density: ConditionalDensity, z: FloatArray, beta: float) -> FloatArray:
+    """Return z, moved to the base and back at one inverse temperature."""
+    return in_chunks(lambda part: density.round_trip(part, beta), z)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 
 from latflow._typing import BoolArray, FloatArray, IntArray
 from latflow._validation import check_count, warn
+from latflow.estimators import seam
 from latflow.kinetics import markov_model
 from latflow.metrics import jensen_shannon, jensen_shannon_noise_floor
 from latflow.thermodynamics import block_populations, effective_sample_size, pool_of
@@ -157,6 +158,31 @@ def cross_check(model: TemperatureExtrapolator, lagtime: int | None = None) -> p
     table.attrs["lagtime"] = lagtime
     _warn_of_disagreement(table)
     return table
+
+
+def round_trip(model: Any, z: FloatArray) -> float:
+    """Return how far points move from z to the base and back, at most.
+
+    Parameters
+    ----------
+    model : LaTFEstimator or TemperatureExtrapolator
+        Fitted, with a LaTFEstimator inside.
+    z : ndarray of shape (n_points, n_components)
+
+    Returns
+    -------
+    float
+        In standard deviations of z, of the estimator's own flow and of the conditional flow at
+        every simulated temperature that it serves.
+    """
+    last, density = getattr(model, "_last", model), getattr(model, "density_", None)
+    there = seam.move(last.model_, z, inverse=False)
+    moved = [seam.move(last.model_, there, inverse=True) - z]
+    if density is not None:
+        betas = model.units_.betas(np.clip(model.temperatures_, *model.temperature_range_))
+        moved += [seam.conditional_round_trip(density, z, float(beta)) - z for beta in betas]
+    scale = np.maximum(z.std(axis=0), np.finfo(float).tiny)
+    return float(np.abs(np.stack(moved) / scale).max())
 
 
 def _longest_lagtime(model: TemperatureExtrapolator) -> int:

@@ -98,6 +98,7 @@ def filled(out: Whole, parts: Iterable[Any]) -> Whole:
     """
     done = 0
     for part in parts:
-        out[done : done + len(part)] = part
+        arrays = isinstance(part, Tensor) and not isinstance(out, Tensor)  # numpy 2.2 would warn
+        out[done : done + len(part)] = part.numpy() if arrays else part
         done += len(part)
     return out

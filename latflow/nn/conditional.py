@@ -74,6 +74,12 @@ class ConditionalDensity(nn.Module):
         context = self._context(torch.full_like(u[:, 0], beta))
         return self.flow.inverse_and_logdet(u, context)[0]
 
+    def round_trip(self, z: Tensor, beta: float) -> Tensor:
+        """Return z, moved to the base and back at one inverse temperature."""
+        context = self._context(torch.full_like(z[:, 0], beta))
+        u, _ = self.flow.forward_and_logdet(z, context)
+        return self.flow.inverse_and_logdet(u, context)[0]
+
     def _context(self, beta: Tensor) -> Tensor:
         low, high = self.context_range
         scaled: Tensor = (2 * beta - low - high) / (high - low)

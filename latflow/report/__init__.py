@@ -1,6 +1,7 @@
 """A fitted model as one HTML page, and the demo: such a page about a fit that is judged."""
 
 from latflow.report.demo import DemoResult, readable, run_demo
+from latflow.report.diagnosis import diagnosis_sections
 from latflow.report.live import live_data
 from latflow.report.model_report import write_model_report
 from latflow.report.page import Section, blank_figure, write_report
@@ -11,6 +12,7 @@ __all__ = [
     "Reference",
     "Section",
     "blank_figure",
+    "diagnosis_sections",
     "live_data",
     "model_sections",
     "population_table",
