@@ -78,7 +78,7 @@ def load(monkeypatch):
             "--seed-frames 1000 --repeats 1",
             "n_bootstraps=20",
         ),
-        ("wide.py", "--features 20 600 --frames 800 --max-iter 10", "extrapolator: exponent"),
+        ("wide.py", "--features 20 600 --frames 400 --max-iter 10", "extrapolator: exponent"),
         ("featurize.py", "--frames 100 --repeats 1 --lengths 100", "CoordinationNumbers"),
         (
             "alanine_dipeptide.py",
