@@ -85,7 +85,7 @@ def load(monkeypatch):
             "--max-iter 10 --batches 64 --bootstraps 10",
             "loaded equal to the bit",
         ),
-        ("wide.py", "--features 20 600 --frames 800 --max-iter 10", "extrapolator: exponent"),
+        ("wide.py", "--features 20 600 --frames 400 --max-iter 10", "extrapolator: exponent"),
         (
             "scale.py",
             "--frames 2000 4000 --narrow 5 --worker-frames 4000 --features 8 --max-iter 10 "
