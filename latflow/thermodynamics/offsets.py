@@ -93,7 +93,8 @@ class _Likelihood:
 
     def __init__(self, u: FloatArray, n: FloatArray, weights: FloatArray) -> None:
         # what all temperatures have in common decides nothing and costs digits
-        self.u, self.n, self.weights = np.ascontiguousarray((u - u[:, :1]).T), n, weights
+        self.u = np.subtract(u.T, u[:, 0], order="C")
+        self.n, self.weights = n, weights
         self.total = float(weights.sum())
 
     def _logits(self, rows: slice, f: FloatArray) -> FloatArray:
