@@ -151,7 +151,7 @@ def test_passes_of_two_processes_give_the_bits_of_one(
     before = tasks(client)
     with joblib.parallel_config(backend="dask"):
         shared = answers(tmp_path, seed)
-    assert tasks(client) >= before + 100
+    assert tasks(client) >= before + 50  # some five a pass
     for name, values in alone.items():
         np.testing.assert_array_equal(values, shared[name], name)
 
