@@ -20,7 +20,7 @@ __all__ = ["PredictedBias"]
 
 MOST_POINTS = {1: 1000, 2: 300, 3: 60}  # of the grid along each variable
 STEPS_A_SIGMA = 3
-SMOOTHING = 2 / 3  # steps of the grid
+SMOOTHING = 1.0  # steps of the grid
 EDGE = 12  # grid points, beyond which no spline feels an edge
 MARGIN = 4  # sigmas, from the outermost frames to the edge of the grid
 LEAST_POPULATION = 0.01  # of a state whose width counts
@@ -98,7 +98,7 @@ class PredictedBias:
         -----
         Where no training frame is the bias is a wall: harmonic up to 2 sigmas from the nearest
         grid point that has some, linear beyond, of 5 k_B T for each sigma squared. All is smoothed
-        by a Gaussian of two thirds of a step of the grid.
+        by a Gaussian as wide as a step of the grid.
         """
         _check_model(model)
         temperature = check_temperature(temperature)
