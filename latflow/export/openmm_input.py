@@ -216,7 +216,7 @@ class Variables:
         tensors = [torch.tensor(array, dtype=torch.float64) for array in arrays]
         if self._function is None:
             self._function = with_derivatives(self.module, *tensors)
-        with torch.no_grad():
+        with torch.inference_mode():
             z, derivatives = self._function(*tensors)
         return z.tolist(), -derivatives.numpy()
 

@@ -20,6 +20,7 @@ __all__ = ["PredictedBias"]
 
 MOST_POINTS = {1: 1000, 2: 300, 3: 60}  # of the grid along each variable
 STEPS_A_SIGMA = 3
+SMOOTHING = 1.0  # steps of the grid
 EDGE = 12  # grid points, beyond which no spline feels an edge
 MARGIN = 4  # sigmas, from the outermost frames to the edge of the grid
 LEAST_POPULATION = 0.01  # of a state whose width counts
@@ -36,12 +37,12 @@ class PredictedBias:
     axes : list of ndarray
         Grid of each variable, evenly spaced.
     free_energy : ndarray, one axis per variable
-        In kJ/mol, the lowest 0; NaN where no training frame is.
+        In kJ/mol, 0 where training frames are densest; NaN where none is.
     energy : ndarray, one axis per variable
         Of the bias, in kJ/mol; positive.
     sigmas : ndarray of shape (n_components,)
         Widths for Gaussians added on top: half of the least standard deviation of a variable within
-        a state.
+        a state, with the others held.
     barrier : float
         In kJ/mol, from the lowest minimum to where the minima of all states are connected; for one
         state the highest free energy.
@@ -97,7 +98,7 @@ class PredictedBias:
         -----
         Where no training frame is the bias is a wall: harmonic up to 2 sigmas from the nearest
         grid point that has some, linear beyond, of 5 k_B T for each sigma squared. All is smoothed
-        by a Gaussian of half a sigma.
+        by a Gaussian as wide as a step of the grid.
         """
         _check_model(model)
         temperature = check_temperature(temperature)
@@ -179,17 +180,21 @@ def _check_model(model: object) -> None:
 
 
 def _widths(model: TemperatureExtrapolator, temperature: float) -> FloatArray:
-    """Return half of the least standard deviation of each variable within a state."""
+    """Return half of the least width within a state of each variable, the others as they are.
+
+    Variables may be nearly collinear within a state: standard deviations do not tell how thin its
+    ridge is.
+    """
     weights = np.ravel(model.ensemble_.at(temperature).weights) if model.ensemble_ else np.empty(0)
     z, states = model.z_, model.predict_latent(model.z_)
     span = z.max(axis=0) - z.min(axis=0)
     widths = [span / 4]
     for state in range(model.n_states_):
-        inside = states == state
-        own = weights[inside]
+        own = weights[states == state]
         if own.sum() >= LEAST_POPULATION:
-            mean = np.average(z[inside], axis=0, weights=own)
-            widths.append(np.sqrt(np.average((z[inside] - mean) ** 2, axis=0, weights=own)))
+            covariance = np.atleast_2d(np.cov(z[states == state].T, aweights=own))
+            tiny = 1e-6 * np.diag(span**2)
+            widths.append(1 / np.sqrt(np.diag(np.linalg.inv(covariance + tiny))))
     return np.asarray(np.maximum(np.min(widths, axis=0) / 2, span / 100))
 
 
@@ -203,7 +208,7 @@ def _grid(z: FloatArray, sigmas: FloatArray) -> list[FloatArray]:
 def _known_free_energies(
     model: TemperatureExtrapolator, points: FloatArray, temperature: float
 ) -> FloatArray:
-    """Return free energies in kJ/mol, the lowest 0, NaN where no frame is."""
+    """Return free energies in kJ/mol, 0 where frames are densest, NaN where no frame is."""
     with heard():
         free_energy = model.free_energy(points, temperature)
     if np.isnan(free_energy).all():
@@ -211,7 +216,8 @@ def _known_free_energies(
         raise ValueError(
             f"Expected a temperature whose free energies are known, got {temperature:g}: {reason}."
         )
-    return np.asarray(free_energy - np.nanmin(free_energy))
+    # a flow may be denser still in a gap between frames, by far: no place to count from
+    return np.maximum(free_energy, 0.0)
 
 
 def _barrier(model: TemperatureExtrapolator, points: FloatArray, free_energy: FloatArray) -> float:
@@ -249,4 +255,4 @@ def _energy(free_energy: FloatArray, cap: float, kt: float, step: FloatArray) ->
     walls = WALL * kt * huber(LINEAR, away)
     # beyond zero by far: PLUMED divides slopes by the energy between grid points
     energy = cap + depth + walls
-    return np.asarray(ndimage.gaussian_filter(energy, 0.5 / step, mode="nearest"))
+    return np.asarray(ndimage.gaussian_filter(energy, SMOOTHING, mode="nearest"))
