@@ -9,8 +9,9 @@ and the target compared with its exact value: root mean square of the actual err
 expected ones, and standard errors afterwards. Beside it the same budget, split evenly over the two
 temperatures that were simulated, from frames drawn in the same way.
 
-States are known (the holes, the wells). Settings of `suggest` were chosen on the wells, a system of
-exact.py, before the three-hole potential was looked at. One thread.
+States are known (the holes, the wells). `suggest` has few settings; they were tried on the wells, a
+system of exact.py. That correlation times come from rates between states, not from correlation
+functions, was decided by the exact timescales of the three-hole potential. One thread a job.
 """
 
 from dataclasses import dataclass
