@@ -81,32 +81,28 @@ def texts(node: ast.AST) -> list[list[str]]:
     return [text for child in ast.iter_child_nodes(node) for text in texts(child)]
 
 
-def is_warning(node: ast.AST) -> bool:
-    """Whether a node warns, or makes the sentence that others warn with."""
-    if isinstance(node, ast.Call):
-        return getattr(node.func, "attr", getattr(node.func, "id", "")) == "warn"
-    if isinstance(node, ast.Assign):
-        return [getattr(target, "id", "") for target in node.targets] == ["sentence"]
-    return isinstance(node, ast.FunctionDef) and node.name in {"sentence", "_withheld"}
+def sentences(node: ast.AST) -> list[list[str]]:
+    """Return the pieces of what a node warns with, or makes for others to warn with."""
+    parts: list[ast.AST] = []
+    called = getattr(node, "func", None)
+    if "warn" in {getattr(called, "attr", ""), getattr(called, "id", "")}:
+        parts = node.args[:1]
+    elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "sentence":
+        parts = [node.value]
+    elif isinstance(node, ast.FunctionDef) and node.name in {"sentence", "_withheld"}:
+        parts = list(node.body[-1:] if node.name == "_withheld" else node.body[1:])
+    return [text for part in parts for text in texts(part)]
 
 
 def warnings_of_the_package() -> dict[str, str]:
-    """Return the longest piece of each warning, by the place where it stands."""
+    """Return where each warning stands, by its longest piece."""
     told = {}
     for file in sorted((ROOT / "latflow").glob("**/*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
-            if is_warning(node):
-                body = (
-                    node.args[:1]
-                    if isinstance(node, ast.Call)
-                    else node.body[1:]
-                    if isinstance(node, ast.FunctionDef)
-                    else [node.value]
-                )
-                for pieces in (text for part in body for text in texts(part)):
-                    longest = max(pieces, key=len, default="").strip(" .,:;(")
-                    if len(longest) > 15:
-                        told[longest] = f"{file.relative_to(ROOT)}:{node.lineno}"
+            for pieces in sentences(node):
+                longest = max(pieces, key=len, default="").strip(" .,:;(")
+                if len(longest) > 15:
+                    told[longest] = f"{file.relative_to(ROOT)}:{node.lineno}"
     return told
 
 
@@ -118,7 +114,7 @@ def test_troubleshooting_quotes_every_warning() -> None:
 
 
 def plain(text: str) -> str:
-    return re.sub(r"[`\s]+", " ", text)
+    return re.sub(r"\s+", " ", text.replace("`", ""))
 
 
 def beginning(text: str) -> str:
