@@ -376,13 +376,20 @@ def test_units_and_origins_of_features_leave_them_standardised(
     assert new_scale[2] == 1
 
 
-@pytest.mark.parametrize("value", [0.1, 1e-30, 1e30, 0.0, -7.3])
+@pytest.mark.parametrize("n_frames", [1000, 24_000, 300_001])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_constant_is_one_whatever_rounding_says(value: float, dtype: type) -> None:
-    X = np.full((100_003, 1), value, dtype)
-    _, scale, constant = gather(X, weights=np.random.default_rng(0).random(len(X))).scaling()
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_constant_is_one_whatever_rounding_says(
+    n_frames: int, dtype: type, weighted: bool
+) -> None:
+    rng = np.random.default_rng(n_frames)
+    drawn = rng.standard_normal(20) * 10.0 ** rng.integers(-6, 7, 20)
+    values = np.array([0.1, 0.3, 1e-30, 1e30, 0.0, -7.3, *drawn], dtype)
+    X = np.broadcast_to(values, (n_frames, len(values))).copy()
+    weights = rng.random(n_frames) if weighted else np.ones(n_frames)
+    _, scale, constant = gather(X, weights=weights).scaling()
     assert constant.all()
-    assert scale == 1
+    assert (scale == 1).all()
 
 
 def test_large_lists_in_memory_are_not_copied() -> None:

@@ -38,7 +38,7 @@ PER_FRAME = (
     "temperature", "weights", "initial_states", "energy", "pressure", "volume", "states", "dynamics"
 )  # fmt: skip
 FEWEST_BLOCKS = 10  # trajectories of a temperature that are taken whole; fewer are cut,
-ROUNDING = 1e-13  # of a feature over its mean: less tells nothing
+ROUNDING = 1e-11  # of a feature over its mean: less may be that of the sums over all frames
 MOST_GAPS = 10  # numbers of states up to the last one, over the states that there are
 CUT_BLOCKS = 20  # into about so many pieces
 
