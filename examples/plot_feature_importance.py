@@ -7,6 +7,7 @@ matter, and a model of the five that keep the score. Fewer distances are a faste
 an exported variable is biased.
 """
 
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from latflow import LaTFEstimator
@@ -46,4 +47,4 @@ for target, ax in zip(("CV 1", "CV 2"), axes, strict=True):
     FeatureImportanceDisplay(table, target=target, n_features=12).plot(ax)
     for label in ax.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() in small.features else "normal")
-axes[0].figure.savefig("feature_importance.png", dpi=110, bbox_inches="tight")
+plt.show()

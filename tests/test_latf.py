@@ -199,16 +199,25 @@ def test_zero_weight_takes_frames_out_of_the_density(three_hole):
 def test_every_parameter_is_in_the_optimiser_after_every_refinement(three_hole, monkeypatch):
     """Also the decoder's last layer after states merged, which is a new object."""
     stages_seen = []
-    optimiser = training.AdamW
 
-    def watched(module, weight_decay):
-        made = optimiser(module, weight_decay)
-        held = set(map(id, made.parameters))
+    def note(module, parameters):
+        held = set(map(id, parameters))
         names = {name for name, p in module.named_parameters() if id(p) in held}
         stages_seen.append((names, {name for name, p in module.named_parameters()}))
-        return made
 
-    monkeypatch.setattr(training, "AdamW", watched)
+    class Watched(training.AdamW):
+        def __init__(self, module, weight_decay):
+            super().__init__(module, weight_decay)
+            note(module, self.parameters)
+
+    class WatchedFlow(stages.Soap):
+        def __init__(self, module):
+            super().__init__(module)
+            layers = [layer for stack in self.stacks for layer in stack.layers]
+            note(module, [p for layer in layers for p in layer.parameters()])
+
+    monkeypatch.setattr(training, "AdamW", Watched)
+    monkeypatch.setattr(stages, "Soap", WatchedFlow)
     model = LaTFEstimator(**QUICK)
     model.fit(three_hole["trajectories"], temperature=three_hole["temperature"])
     assert model.n_states_ < 10

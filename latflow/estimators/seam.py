@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -26,7 +26,7 @@ from latflow._typing import FloatArray, IntArray
 from latflow.nn.batches import Batch, Features, Resident, as_index, filled
 from latflow.nn.conditional import ConditionalDensity
 from latflow.nn.model import LatentModel
-from latflow.nn.training import torch_on
+from latflow.nn.training import torch_as_in
 from latflow.trajectories import Rows, ahead, in_blocks, over_blocks, pools
 
 LEAST_WORK = 35_000_000  # weights times rows of a step, a thread: more is faster on a GPU
@@ -124,18 +124,7 @@ def single(
 
 def worker_like_here() -> Callable[[], AbstractContextManager[None]]:
     """Return the context that a worker computes in to get the bits that this thread would."""
-    return partial(_as_in, os.getpid(), torch.get_num_threads())
-
-
-@contextmanager
-def _as_in(process: int, n_threads: int) -> Iterator[None]:
-    with torch.no_grad():
-        if os.getpid() == process:  # a thread that ends with the pass: others go on computing
-            torch.set_num_threads(n_threads)
-            yield
-        else:
-            with torch_on(n_threads), torch.no_grad():
-                yield
+    return partial(torch_as_in, os.getpid(), torch.get_num_threads())
 
 
 class Streamed:

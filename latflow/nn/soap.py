@@ -36,8 +36,10 @@ class _Layers:
         self.mean, self.square = weight.new_zeros(2, n, n_out, n_in + 1)
         self.left = weight.new_zeros(n, n_out, n_out)
         self.right = weight.new_zeros(n, n_in + 1, n_in + 1)
-        self.to_left = torch.eye(n_out).to(weight).repeat(n, 1, 1)
-        self.to_right = torch.eye(n_in + 1).to(weight).repeat(n, 1, 1)
+        self.to_left, self.to_right = (
+            torch.eye(size, dtype=weight.dtype, device=weight.device).repeat(n, 1, 1)
+            for size in (n_out, n_in + 1)
+        )
 
     def gradient(self) -> Tensor:
         """Return the gradients of all matrices."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -206,6 +207,18 @@ def torch_on(n_threads: int | None) -> Iterator[None]:
         with _counting:
             _n_on -= 1
             torch.set_num_threads(_threads_before)
+
+
+@contextmanager
+def torch_as_in(process: int, n_threads: int) -> Iterator[None]:
+    """Torch in a worker as in the process that asks it, without gradients."""
+    with torch.no_grad():
+        if os.getpid() == process:  # a thread that ends with the pass: others go on computing
+            torch.set_num_threads(n_threads)
+            yield
+        else:
+            with torch_on(n_threads), torch.no_grad():
+                yield
 
 
 def thin(indices: Indices, most: int) -> Indices:
