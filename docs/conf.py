@@ -23,6 +23,7 @@ exclude_patterns = ["_build", "results", "tutorial"]
 templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["latflow.css"]
+html_js_files = ["tables.js"]
 html_theme = "pydata_sphinx_theme"
 html_title = f"latflow {version}"
 html_theme_options = {

@@ -190,7 +190,7 @@ def test_everyone_can_use_it(opened) -> None:
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="`make docs` has not built them")
-@pytest.mark.parametrize("name", ["index.html", "clusters.html"])
+@pytest.mark.parametrize("name", ["index.html", "trust.html", "files.html", "clusters.html"])
 def test_everyone_can_use_the_docs(browser, name: str) -> None:
     page = browser.new_page()
     page.goto((DOCS / name).as_uri())
