@@ -175,10 +175,11 @@ class TestPrune:
         assert small.model.score(fresh) == pytest.approx(small.after, abs=0.2)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("seed", [0, 1, 2])
+    @pytest.mark.parametrize("seed", range(3))
     def test_ten_of_two_hundred(self, seed: int) -> None:
+        """From 19,200 frames; of half as many some seeds name six of the ten."""
         columns = np.sort(np.random.default_rng(seed).choice(200, 10, replace=False))
-        X = planted(columns, 200, seed=seed, n_walkers=8)
+        X = planted(columns, 200, seed=seed, n_walkers=32)
         model = fit_quietly(latf("mlp", random_state=seed, max_iter=480), X)
         small = prune(model, X, 10, random_state=seed)
         np.testing.assert_array_equal(small.columns, columns)
