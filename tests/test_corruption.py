@@ -37,7 +37,7 @@ def test_damaged_files(inputs: ModuleType, tmp_path: Path, kind: str, n: int) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "n"), [("models", 2000), ("colvars", 2000), ("trajectories", 400)]
+    ("kind", "n"), [("models", 2000), ("colvars", 2000), ("trajectories", 200)]
 )
 def test_more_damaged_files(inputs: ModuleType, tmp_path: Path, kind: str, n: int) -> None:
     make, same = inputs.KINDS[kind]
