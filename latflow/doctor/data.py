@@ -25,6 +25,7 @@ from latflow.thermodynamics.settling import settling
 from latflow.thermodynamics.support import LEAST_OVERLAP
 from latflow.trajectories import Frames, in_blocks
 from latflow.trajectories.repeats import repeats
+from latflow.trajectories.rows import slices_of
 from latflow.units import Units, with_error
 
 PERIODS = {"2 pi": 2 * np.pi, "360": 360.0}
@@ -122,10 +123,8 @@ class Steps:
         same = np.zeros(len(frames), dtype=bool)
         follows = np.r_[False, (np.diff(frames.trajectory) == 0) & (np.diff(frames.frame) == 1)]
         last: NDArray[Any] | None = None
-        start = 0
-        for block in in_blocks(frames.X, np.array):
-            rows = slice(start, start + len(block))
-            start += len(block)
+        blocks = in_blocks(frames.X, np.array)
+        for rows, block in zip(slices_of(frames.X), blocks, strict=True):
             low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
             before = block[:1] if last is None else last
             change = np.abs(np.diff(block, axis=0, prepend=before))[follows[rows]]
